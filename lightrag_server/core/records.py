@@ -1,0 +1,337 @@
+"""The values that travel between the parts. All frozen, all plain data.
+
+Positions are character offsets into `ParsedDocument.text` unless said otherwise; ends are exclusive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Literal
+
+# ----------------------------------------------------------------------------- documents
+
+
+class DocStatus(StrEnum):
+    """LightRAG's words on the wire."""
+
+    PENDING = "pending"
+    PARSING = "parsing"
+    ANALYZING = "analyzing"
+    PROCESSING = "processing"
+    PREPROCESSED = "preprocessed"
+    PROCESSED = "processed"
+    FAILED = "failed"
+
+
+class Stage(StrEnum):
+    """Where a document stands in our own pipeline; finer than `DocStatus`, never sent to LightRAG clients."""
+
+    ACCEPTED = "accepted"  # bytes are kept, a prepare job is due
+    PREPARED = "prepared"  # parts are kept, a commit is due
+    COMMITTED = "committed"  # everything about it is in the shared stores
+    DELETING = "deleting"  # a commit that removes it is due
+    FAILED = "failed"  # stopped; its parts are kept so that a retry is cheap
+
+
+class Profile(StrEnum):
+    """How deep a document is indexed (`INDEX_PROFILE`)."""
+
+    FULL = "full"
+    LIGHT = "light"
+    VECTOR = "vector"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One row of the document status store. `id` never changes; times are ISO 8601 UTC."""
+
+    id: str
+    file_path: str
+    status: DocStatus
+    stage: Stage
+    created_at: str
+    updated_at: str
+    track_id: str | None = None
+    content_summary: str = ""
+    content_length: int = 0
+    content_hash: str | None = None
+    chunk_ids: tuple[str, ...] = ()
+    profile: Profile | None = None
+    error: str | None = None
+    blob_key: str | None = None
+    """Original bytes in the blob store; None once they are gone."""
+    metadata: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def with_(self, **changes: Any) -> Document:
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True)
+class PageSpan:
+    """Page `number` (from 1) covers text[start:end]."""
+
+    number: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading of `level` (1 is the highest) whose line begins at `start`."""
+
+    level: int
+    title: str
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedDocument:
+    """What a parser makes of a file: one text and where its pages and headings are, in text order."""
+
+    text: str
+    pages: tuple[PageSpan, ...] = ()
+    headings: tuple[Heading, ...] = ()
+    format: str = "text"
+    warnings: tuple[str, ...] = ()
+
+
+# ----------------------------------------------------------------------------- chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A place of about 400 tokens inside a chunk: what is embedded, matched, cited and put into prompts.
+
+    `start` and `end` are offsets into the document's text; `tokens` is counted once, here.
+    """
+
+    start: int
+    end: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What is extracted from and what LightRAG's clients see. `text` is exactly document text[start:end]."""
+
+    id: str
+    document_id: str
+    index: int
+    text: str
+    tokens: int
+    start: int
+    end: int
+    windows: tuple[Window, ...]
+    headings: tuple[str, ...] = ()
+    """Titles of the headings above this chunk, outermost first."""
+    first_page: int | None = None
+    last_page: int | None = None
+    file_path: str = ""
+
+    def window_text(self, window: Window) -> str:
+        return self.text[window.start - self.start : window.end - self.start]
+
+
+# ----------------------------------------------------------------------------- extraction and fold
+
+
+@dataclass(frozen=True, slots=True)
+class EntityMention:
+    """One entity as one chunk tells it. `name` is the spelling of the text."""
+
+    name: str
+    type: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class RelationMention:
+    """One relation as one chunk tells it; direction is kept here although the graph is undirected."""
+
+    source: str
+    target: str
+    keywords: tuple[str, ...]
+    description: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """What one chunk contributes. `repairs` counts the malformed rows that were mended or dropped."""
+
+    entities: tuple[EntityMention, ...] = ()
+    relations: tuple[RelationMention, ...] = ()
+    repairs: int = 0
+
+
+Pair = tuple[str, str]
+"""Keys of the two ends of an undirected edge, sorted."""
+
+Subject = str
+"""An entity key, or both keys of a pair joined by `ids.PAIR_SEPARATOR`."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Origin:
+    """Where a contribution comes from; ordered so that the openings of documents come first."""
+
+    index: int
+    chunk_id: str
+    ordinal: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A distinct text together with the first place that says it."""
+
+    origin: Origin
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A node: the fold of all contributions under one key."""
+
+    key: str
+    name: str
+    type: str
+    fragments: tuple[Fragment, ...]
+    """Distinct descriptions by first place, bounded by `folding.MAX_FRAGMENTS`."""
+    types: dict[str, int]
+    """Votes for each type."""
+    names: tuple[Fragment, ...]
+    """Distinct spellings by first place, bounded; the first one is `name`."""
+    mentions: int
+    """Number of chunks that mention it."""
+    file_paths: tuple[str, ...] = ()
+    created_at: str = ""
+
+    @property
+    def description(self) -> str:
+        return "\n".join(f.text for f in self.fragments)
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """An undirected edge: the fold of all contributions under one pair of keys."""
+
+    pair: Pair
+    names: Pair
+    """Spellings of the two ends, in the order of `pair`."""
+    fragments: tuple[Fragment, ...]
+    keywords: tuple[Fragment, ...]
+    weight: float
+    mentions: int
+    file_paths: tuple[str, ...] = ()
+    created_at: str = ""
+
+    @property
+    def description(self) -> str:
+        return "\n".join(f.text for f in self.fragments)
+
+    @property
+    def keyword_text(self) -> str:
+        return ", ".join(f.text for f in self.keywords)
+
+
+# ----------------------------------------------------------------------------- questions and answers
+
+Mode = Literal["local", "global", "hybrid", "naive", "mix", "bypass"]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message of a conversation."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Tokens a prompt may spend on entities, on relations, and on everything together."""
+
+    entities: int
+    relations: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question with everything that steers retrieval and answer; unset values are filled in by the engine."""
+
+    text: str
+    mode: Mode
+    top_k: int
+    chunk_top_k: int
+    budget: Budget
+    response_type: str = "Multiple Paragraphs"
+    high_keywords: tuple[str, ...] = ()
+    low_keywords: tuple[str, ...] = ()
+    history: tuple[Turn, ...] = ()
+    user_prompt: str = ""
+    rerank: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of evidence: one or more neighbouring windows of a chunk. `score` only orders within one answer."""
+
+    chunk_id: str
+    document_id: str
+    file_path: str
+    text: str
+    start: int
+    end: int
+    tokens: int
+    score: float
+    headings: tuple[str, ...] = ()
+    first_page: int | None = None
+    last_page: int | None = None
+    reference_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A numbered source. `spans` are the (start, end, first page) of its passages, best first."""
+
+    id: str
+    file_path: str
+    document_id: str
+    spans: tuple[tuple[int, int, int | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Everything that an answer rests on, after ranking and budget."""
+
+    entities: tuple[Entity, ...] = ()
+    relations: tuple[Relation, ...] = ()
+    passages: tuple[Passage, ...] = ()
+    references: tuple[Reference, ...] = ()
+    high_keywords: tuple[str, ...] = ()
+    low_keywords: tuple[str, ...] = ()
+    found: dict[str, int] = field(default_factory=dict[str, int])
+    """Counts before truncation, by LightRAG's `processing_info` names."""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.entities or self.relations or self.passages)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What vendor calls cost, added up."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.calls + other.calls,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )

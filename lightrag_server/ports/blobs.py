@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class BlobStore(Protocol):
+    """Bytes by key within one workspace: originals, parsed texts and prepared parts.
+
+    Keys are slash-separated segments of [A-Za-z0-9._-]; anything else raises `InvalidInput`.
+    """
+
+    async def put(self, workspace: str, key: str, data: bytes) -> None:
+        """Durable and all-or-nothing when it returns. The second put of a key wins."""
+        ...
+
+    async def get(self, workspace: str, key: str) -> bytes | None: ...
+
+    async def list(self, workspace: str, prefix: str = "") -> list[str]:
+        """Keys below a folder-like prefix (ends with a slash, or is empty), sorted."""
+        ...
+
+    async def delete(self, workspace: str, prefix: str) -> None:
+        """Remove the blob of this key, or everything below it when it ends with a slash. Unknown ones are no error."""
+        ...

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from lightrag_server.core.records import Entity, Pair, Relation, Subject
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """A node's number of edges and its strongest edges (by weight, then pair)."""
+
+    degree: int
+    relations: tuple[Relation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Subgraph:
+    entities: tuple[Entity, ...]
+    relations: tuple[Relation, ...]
+    is_truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GraphCounts:
+    entities: int
+    relations: int
+    evidence: int
+
+
+class GraphStore(Protocol):
+    """Entities, undirected relations, and the evidence that ties both to chunks."""
+
+    async def entities(self, keys: Collection[str]) -> dict[str, Entity]: ...
+
+    async def relations(self, pairs: Collection[Pair]) -> dict[Pair, Relation]:
+        """Pairs are sorted (`ids.pair_of`)."""
+        ...
+
+    async def expand(self, keys: Collection[str], limit: int) -> dict[str, Expansion]:
+        """For each known key its degree and at most `limit` relations."""
+        ...
+
+    async def chunks_of(self, subjects: Collection[Subject], limit: int | None = None) -> dict[Subject, list[str]]:
+        """Chunk ids that speak of each subject, in id order, at most `limit` each; unknown subjects are absent."""
+        ...
+
+    async def subjects_of(self, chunk_ids: Collection[str]) -> dict[str, list[Subject]]:
+        """What each chunk speaks of, in subject order; unknown chunks are absent."""
+        ...
+
+    async def put(
+        self,
+        entities: Sequence[Entity] = (),
+        relations: Sequence[Relation] = (),
+        evidence: Mapping[str, Collection[Subject]] | None = None,
+    ) -> None:
+        """Replace nodes and edges by key. `evidence` maps a chunk id to all it speaks of, replacing what was there."""
+        ...
+
+    async def delete(
+        self,
+        keys: Collection[str] = (),
+        pairs: Collection[Pair] = (),
+        chunk_ids: Collection[str] = (),
+    ) -> None:
+        """Remove nodes (with their edges), edges, and the evidence of chunks. Unknown ones are no error."""
+        ...
+
+    async def labels(
+        self, order: Literal["name", "degree"] = "name", limit: int | None = None, contains: str = ""
+    ) -> list[str]:
+        """Names (spellings) of entities. With `contains` (ignoring case): exact matches first, then prefixes."""
+        ...
+
+    async def subgraph(self, key: str | None, max_depth: int, max_nodes: int) -> Subgraph:
+        """Breadth first from `key`, neighbours by degree; with None the nodes of highest degree. Relations are those
+        between the nodes returned. An unknown key gives an empty subgraph."""
+        ...
+
+    async def counts(self) -> GraphCounts: ...
+
+    async def clear(self) -> None: ...

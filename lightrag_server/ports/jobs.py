@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+class JobState(StrEnum):
+    TODO = "todo"
+    DOING = "doing"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """`attempt` counts claims from 1. `fence` grows with every claim in the queue: of two holders the later wins."""
+
+    id: int
+    kind: str
+    workspace: str
+    subject: str
+    lock: str | None
+    state: JobState
+    attempt: int = 0
+    fence: int = 0
+    owner: str | None = None
+    error: str | None = None
+    is_cancelled: bool = False
+    """Somebody asked for it to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """`lock`: one job with this lock runs at a time. One todo job exists per (kind, workspace, subject)."""
+
+    kind: str
+    workspace: str
+    subject: str = ""
+    lock: str | None = None
+    delay_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a running document is; `since` and `updated` are epoch seconds."""
+
+    subject: str
+    name: str
+    stage: str
+    done: int
+    total: int
+    since: float
+    updated: float
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    at: float
+    text: str
+
+
+class JobQueue(Protocol):
+    """Durable jobs, workers' heartbeats, progress and notes, shared by all processes of one installation."""
+
+    async def enqueue(self, jobs: Sequence[NewJob]) -> list[int]:
+        """Add jobs; where an equal todo job exists its id is returned instead (its delay becomes the shorter one)."""
+        ...
+
+    async def claim(self, owner: str, kinds: Collection[str]) -> Job | None:
+        """Take the oldest due job whose lock is free. Exactly one owner gets it."""
+        ...
+
+    async def beat(self, owner: str, holding: Collection[int]) -> tuple[set[int], set[int]]:
+        """Show that the owner lives; return which of the held jobs were lost and which were asked to stop."""
+        ...
+
+    async def finish(self, job: Job, state: JobState, error: str | None = None) -> bool:
+        """End a job. False, and nothing changed, when it is no longer this owner's at this attempt."""
+        ...
+
+    async def retry(self, job: Job, delay_s: float, error: str | None = None) -> bool:
+        """Put a job back to todo, due after the delay. False as `finish`."""
+        ...
+
+    async def cancel(self, workspace: str, kinds: Collection[str], subject: str | None = None) -> int:
+        """End todo jobs as cancelled and ask running ones to stop; return how many were touched."""
+        ...
+
+    async def reap(self, stale_after_s: float) -> int:
+        """Put back the jobs of owners without a heartbeat for so long; return how many."""
+        ...
+
+    async def release(self, owner: str) -> None:
+        """Put back all jobs of an owner that stops, and forget the owner."""
+        ...
+
+    async def get(self, ids: Collection[int]) -> dict[int, Job]: ...
+
+    async def open_jobs(self, workspace: str | None = None) -> list[Job]:
+        """Todo and doing jobs, oldest first."""
+        ...
+
+    async def prune(self, keep_s: float) -> None:
+        """Forget ended jobs older than this."""
+        ...
+
+    async def live_owners(self, stale_after_s: float) -> list[str]: ...
+
+    async def set_progress(self, workspace: str, progress: Progress) -> None: ...
+
+    async def clear_progress(self, workspace: str, subject: str) -> None: ...
+
+    async def progress(self, workspace: str) -> list[Progress]: ...
+
+    async def note(self, workspace: str, text: str) -> None:
+        """Append a line to the workspace's history; the last 1,000 are kept."""
+        ...
+
+    async def notes(self, workspace: str) -> list[Note]:
+        """Oldest first."""
+        ...

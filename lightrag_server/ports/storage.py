@@ -1,0 +1,67 @@
+"""A backend: the connection that hands out the stores of a workspace."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from lightrag_server.ports.doc_status import DocStatusStore
+from lightrag_server.ports.graph import GraphStore
+from lightrag_server.ports.kv import KVStore
+from lightrag_server.ports.lexical import LexicalStore
+from lightrag_server.ports.vectors import VectorStore
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a backend promises; bootstrap refuses combinations that cannot work."""
+
+    transactions: bool
+    """Writes inside `transaction` become visible together or not at all."""
+    shared_writes: bool
+    """Several processes may write at once."""
+    persistent: bool
+
+
+class Backend(Protocol):
+    """Opened once per process. Store handles are cheap values; a backend that lacks a role raises `ConfigError`."""
+
+    name: str
+    capabilities: Capabilities
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None:
+        """Release everything. Idempotent."""
+        ...
+
+    def kv(self, workspace: str, namespace: str) -> KVStore: ...
+
+    def vectors(self, workspace: str, namespace: str) -> VectorStore: ...
+
+    def graph(self, workspace: str) -> GraphStore: ...
+
+    def doc_status(self, workspace: str) -> DocStatusStore: ...
+
+    def lexical(self, workspace: str, namespace: str) -> LexicalStore: ...
+
+    def transaction(self, workspace: str, fence: int | None = None) -> AbstractAsyncContextManager[None]:
+        """Join all writes of the current task to this workspace's stores into one atomic write.
+
+        With a `fence`, raise `JobLost` and write nothing when a larger one was already seen (see `raise_fence`).
+        Leaving with an exception writes nothing. Not re-entrant. Reads inside see what was written inside.
+        """
+        ...
+
+    async def raise_fence(self, workspace: str, fence: int) -> None:
+        """Make every transaction with a smaller fence fail from now on; raise `JobLost` when a larger one was seen."""
+        ...
+
+    async def workspaces(self) -> list[str]:
+        """Names of the workspaces that hold anything, sorted."""
+        ...
+
+    async def drop(self, workspace: str) -> None:
+        """Remove everything of a workspace from this backend."""
+        ...

@@ -1,0 +1,24 @@
+"""Every environment variable, once. Nothing outside this package reads the environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lightrag_server.settings.bindings import EmbeddingSettings, LLMSettings
+from lightrag_server.settings.ingest import IngestSettings
+from lightrag_server.settings.query import QuerySettings
+from lightrag_server.settings.server import ServerSettings
+from lightrag_server.settings.storages import SQLiteSettings, StorageSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All groups put together. `loader.load` builds it from command line, environment, .env and config.ini."""
+
+    server: ServerSettings = field(default_factory=ServerSettings)
+    llm: LLMSettings = field(default_factory=LLMSettings)
+    embedding: EmbeddingSettings = field(default_factory=EmbeddingSettings)
+    ingest: IngestSettings = field(default_factory=IngestSettings)
+    query: QuerySettings = field(default_factory=QuerySettings)
+    storages: StorageSettings = field(default_factory=StorageSettings)
+    sqlite: SQLiteSettings = field(default_factory=SQLiteSettings)

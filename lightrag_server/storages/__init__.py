@@ -1,0 +1,1 @@
+"""Adapters to databases and files. Reached through `registry` only."""

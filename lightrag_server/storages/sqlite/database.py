@@ -1,0 +1,212 @@
+"""One SQLite file: connections, threads, transactions, migrations and error translation.
+
+Reads run in threads on pooled connections and see the last commit. Writes are serialised within the process by an
+asyncio lock and between processes by SQLite (`BEGIN IMMEDIATE` and a busy timeout).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TypeVar
+
+from lightrag_server.errors import StorageCorrupt, StorageError, StorageUnavailable
+from lightrag_server.settings.storages import SQLiteSettings
+
+T = TypeVar("T")
+Statement = Callable[[sqlite3.Connection], T]
+
+_UNAVAILABLE = ("locked", "busy", "full", "disk i/o", "readonly", "unable to open")
+_CORRUPT = ("malformed", "not a database", "corrupt")
+WAL_PAGES_BEFORE_CHECKPOINT = 8000
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn driver errors into ours, keeping the cause."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        text = str(error).lower()
+        if any(word in text for word in _CORRUPT):
+            raise StorageCorrupt(f"the database {path.name} cannot be read: {error}") from error
+        if any(word in text for word in _UNAVAILABLE):
+            raise StorageUnavailable(f"the database {path.name} is not available: {error}") from error
+        raise StorageError(f"the database {path.name} refused a statement: {error}") from error
+
+
+class Database:
+    """Opens on first use. `migrations` are SQL scripts; the number applied is kept in `user_version`."""
+
+    def __init__(self, path: Path, migrations: Sequence[str], settings: SQLiteSettings, threads: Executor) -> None:
+        self.path = path
+        self._migrations = migrations
+        self._settings = settings
+        self._threads = threads
+        self._idle: deque[sqlite3.Connection] = deque()
+        self._all: set[sqlite3.Connection] = set()
+        self._writer: sqlite3.Connection | None = None
+        self._write_lock = asyncio.Lock()
+        self._statement_lock = asyncio.Lock()
+        self._joined: ContextVar[bool] = ContextVar(f"joined-{id(self)}", default=False)
+        self._is_closed = False
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the current task is inside `transaction` of this database."""
+        return self._joined.get()
+
+    async def read(self, work: Statement[T]) -> T:
+        """Run `work` on a connection that sees one consistent snapshot; inside `transaction`, on the writing one."""
+        if self.in_transaction:
+            return await self._on_writer(work)
+        return await self._in_thread(lambda: self._run_read(work))
+
+    async def write(self, work: Statement[T]) -> T:
+        """Run `work` in a transaction of its own, or in the one the current task has joined."""
+        if self.in_transaction:
+            return await self._on_writer(work)
+        async with self._write_lock:
+            return await self._in_thread(lambda: self._run_write(work))
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """All reads and writes of the current task are one transaction; an exception rolls it back."""
+        async with self._write_lock:
+            await self._in_thread(lambda: self._execute("BEGIN IMMEDIATE"))
+            token = self._joined.set(True)
+            try:
+                yield
+                await self._in_thread(lambda: self._execute("COMMIT"))
+            except BaseException:
+                await self._in_thread(self._roll_back)
+                raise
+            finally:
+                self._joined.reset(token)
+
+    async def close(self) -> None:
+        async with self._write_lock:
+            await self._in_thread(self._close_all)
+
+    # -- in threads
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        """Wait for the thread even when cancelled: a connection must not be used again while it still runs."""
+        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await asyncio.wait([future])
+            if not future.cancelled():
+                future.exception()
+            raise
+
+    async def _on_writer(self, work: Statement[T]) -> T:
+        async with self._statement_lock:
+            return await self._in_thread(lambda: self._run_joined(work))
+
+    def _run_joined(self, work: Statement[T]) -> T:
+        with translated(self.path):
+            return work(self._writing())
+
+    def _run_read(self, work: Statement[T]) -> T:
+        with translated(self.path):
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                connection = self._connect()
+            try:
+                connection.execute("BEGIN")
+                return work(connection)
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                self._idle.append(connection)
+
+    def _run_write(self, work: Statement[T]) -> T:
+        with translated(self.path):
+            connection = self._writing()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = work(connection)
+                connection.execute("COMMIT")
+                return result
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def _execute(self, sql: str) -> None:
+        with translated(self.path):
+            self._writing().execute(sql)
+
+    def _roll_back(self) -> None:
+        with translated(self.path):
+            connection = self._writing()
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+    def _writing(self) -> sqlite3.Connection:
+        if self._writer is None:
+            self._writer = self._connect()
+        return self._writer
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._is_closed:
+            raise StorageUnavailable(f"the database {self.path.name} is closed")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(
+            self.path, timeout=self._settings.busy_timeout_s, isolation_level=None, check_same_thread=False
+        )
+        self._all.add(connection)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {self._settings.synchronous}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES_BEFORE_CHECKPOINT}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        self._migrate(connection)
+        return connection
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        if self._version(connection) >= len(self._migrations):
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for number in range(self._version(connection), len(self._migrations)):
+                for statement in _statements(self._migrations[number]):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {number + 1}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+
+    @staticmethod
+    def _version(connection: sqlite3.Connection) -> int:
+        return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+    def _close_all(self) -> None:
+        self._is_closed = True
+        for connection in self._all:
+            connection.close()
+        self._all.clear()
+        self._idle.clear()
+        self._writer = None
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Single statements of a script; `executescript` would commit the transaction they belong to."""
+    pending = ""
+    for line in script.splitlines():
+        pending += line + "\n"
+        if sqlite3.complete_statement(pending):
+            yield pending
+            pending = ""
+    if pending.strip():
+        yield pending
