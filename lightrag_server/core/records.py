@@ -218,7 +218,7 @@ class Relation:
 
     pair: Pair
     names: Pair
-    """Spellings of the two ends, in the order of `pair`."""
+    """Spellings of the two ends, in the order of `pair`; stored as the keys and filled in by `folding.with_names`."""
     fragments: tuple[Fragment, ...]
     keywords: tuple[Fragment, ...]
     weight: float

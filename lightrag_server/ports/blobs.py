@@ -6,7 +6,8 @@ from typing import Protocol
 class BlobStore(Protocol):
     """Bytes by key within one workspace: originals, parsed texts and prepared parts.
 
-    Keys are slash-separated segments of [A-Za-z0-9._-]; anything else raises `InvalidInput`.
+    Keys are slash-separated segments of [A-Za-z0-9._-], each of at most 200 characters and not only dots; anything
+    else raises `InvalidInput`. A key may also be the beginning of another (`a` and `a/b`).
     """
 
     async def put(self, workspace: str, key: str, data: bytes) -> None:
@@ -20,5 +21,6 @@ class BlobStore(Protocol):
         ...
 
     async def delete(self, workspace: str, prefix: str) -> None:
-        """Remove the blob of this key, or everything below it when it ends with a slash. Unknown ones are no error."""
+        """Remove the blob of this key, or everything below it when it ends with a slash; all of the workspace when
+        it is empty. Unknown ones are no error."""
         ...

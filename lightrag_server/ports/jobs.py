@@ -13,6 +13,14 @@ class JobState(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
 
+    @property
+    def is_open(self) -> bool:
+        return self in (JobState.TODO, JobState.DOING)
+
+
+NOTES_KEPT = 1000
+WORKER_DIED = "the worker that ran it stopped without a word"
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -78,11 +86,16 @@ class JobQueue(Protocol):
         ...
 
     async def finish(self, job: Job, state: JobState, error: str | None = None) -> bool:
-        """End a job. False, and nothing changed, when it is no longer this owner's at this attempt."""
+        """End a job. False, and nothing changed, when it is no longer this owner's at this attempt; `InvalidInput` for
+        a state that is no end."""
         ...
 
     async def retry(self, job: Job, delay_s: float, error: str | None = None) -> bool:
-        """Put a job back to todo, due after the delay. False as `finish`."""
+        """Put a job back to todo, due after the delay. False as `finish`.
+
+        Wherever jobs are put back (here, `reap`, `release`): one that was asked to stop ends as cancelled instead; one
+        that has an equal todo job by now is joined to that one, which takes over the larger attempt.
+        """
         ...
 
     async def cancel(self, workspace: str, kinds: Collection[str], subject: str | None = None) -> int:
@@ -90,14 +103,17 @@ class JobQueue(Protocol):
         ...
 
     async def reap(self, stale_after_s: float) -> int:
-        """Put back the jobs of owners without a heartbeat for so long; return how many."""
+        """Put back the jobs of owners without a heartbeat for so long, with `WORKER_DIED`; return how many. A claim
+        is a heartbeat too."""
         ...
 
     async def release(self, owner: str) -> None:
         """Put back all jobs of an owner that stops, and forget the owner."""
         ...
 
-    async def get(self, ids: Collection[int]) -> dict[int, Job]: ...
+    async def get(self, ids: Collection[int]) -> dict[int, Job]:
+        """Unknown ids are absent. The id of a job that was joined to another answers with that other job."""
+        ...
 
     async def open_jobs(self, workspace: str | None = None) -> list[Job]:
         """Todo and doing jobs, oldest first."""
@@ -116,9 +132,13 @@ class JobQueue(Protocol):
     async def progress(self, workspace: str) -> list[Progress]: ...
 
     async def note(self, workspace: str, text: str) -> None:
-        """Append a line to the workspace's history; the last 1,000 are kept."""
+        """Append a line to the workspace's history; the last `NOTES_KEPT` are kept."""
         ...
 
     async def notes(self, workspace: str) -> list[Note]:
         """Oldest first."""
+        ...
+
+    async def close(self) -> None:
+        """Release files and threads. Idempotent; the jobs stay."""
         ...

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -35,7 +35,7 @@ class LLM(Protocol):
 
     async def complete(self, request: ChatRequest) -> ChatReply: ...
 
-    def stream(self, request: ChatRequest) -> AsyncIterator[str | ChatReply]:
+    def stream(self, request: ChatRequest) -> AsyncGenerator[str | ChatReply]:
         """Text deltas in order, then exactly one `ChatReply` with the whole text and the usage.
         Closing the iterator cancels the vendor call."""
         ...

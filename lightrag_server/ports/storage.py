@@ -65,3 +65,19 @@ class Backend(Protocol):
     async def drop(self, workspace: str) -> None:
         """Remove everything of a workspace from this backend."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Backends:
+    """Which backend serves which role; one backend may serve several."""
+
+    kv: Backend
+    vectors: Backend
+    graph: Backend
+    doc_status: Backend
+    lexical: Backend
+
+    def distinct(self) -> list[Backend]:
+        """Each once; the document states last, so that without a common transaction they are committed last."""
+        order = (self.kv, self.vectors, self.lexical, self.graph, self.doc_status)
+        return [b for n, b in enumerate(order) if all(b is not later for later in order[n + 1 :])]

@@ -2,12 +2,17 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict
 
 
-class Group(BaseSettings):
-    """Settings that belong together; frozen. `title` heads the group in help texts and example files."""
+class Group(BaseModel):
+    """Settings that belong together; frozen. `heading` heads the group in help texts and example files.
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    A group reads nothing by itself: `loader.load` gathers the values, everyone else names fields.
+    """
 
-    title: ClassVar[str]
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=False, allow_inf_nan=False
+    )
+
+    heading: ClassVar[str]

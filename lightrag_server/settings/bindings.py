@@ -13,8 +13,12 @@ LLMBinding = Literal["ollama", "openai", "local", "fake"]
 EmbeddingBinding = Literal["ollama", "openai", "local", "fake"]
 
 
+UNLIMITED_S = 365 * 86_400.0
+"""A timeout of None: a year, which every clock and event loop can count."""
+
+
 class LLMSettings(Group):
-    title = "LLM"
+    heading = "LLM"
 
     binding: LLMBinding | None = setting(
         "LLM_BINDING",
@@ -54,6 +58,7 @@ class LLMSettings(Group):
         flag="--timeout",
         old_names=("TIMEOUT",),
         gt=0,
+        none=UNLIMITED_S,
     )
     max_context_tokens: int = setting(
         "MAX_TOKENS",
@@ -76,7 +81,7 @@ class LLMSettings(Group):
 
 
 class EmbeddingSettings(Group):
-    title = "Embedding"
+    heading = "Embedding"
 
     binding: EmbeddingBinding | None = setting(
         "EMBEDDING_BINDING",
@@ -101,7 +106,9 @@ class EmbeddingSettings(Group):
     max_async: int = setting(
         "EMBEDDING_FUNC_MAX_ASYNC", 8, "Embedding calls of one process that run at once.", ge=1, le=1024
     )
-    timeout_s: float = setting("EMBEDDING_TIMEOUT", 60.0, "Longest wait for one embedding call.", unit="seconds", gt=0)
+    timeout_s: float = setting(
+        "EMBEDDING_TIMEOUT", 60.0, "Longest wait for one embedding call.", unit="seconds", gt=0, none=UNLIMITED_S
+    )
     max_retries: int = setting(
         "EMBEDDING_MAX_RETRIES", 3, "Further tries of a call whose failure may pass.", ge=0, le=20
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import field_validator
+
 from lightrag_server.core.records import Profile
 from lightrag_server.settings._fields import setting
 from lightrag_server.settings._group import Group
@@ -12,7 +14,7 @@ ChunkStrategy = Literal["fixed_token", "recursive_character", "paragraph_semanti
 
 
 class IngestSettings(Group):
-    title = "Document indexing"
+    heading = "Document indexing"
 
     profile: Profile | None = setting(
         "INDEX_PROFILE",
@@ -27,11 +29,23 @@ class IngestSettings(Group):
         "Unset: paragraph_semantic for documents with headings, else recursive_character.",
     )
     chunk_size: int = setting("CHUNK_SIZE", 1200, "Size of a chunk.", unit="tokens", flag="--chunk-size", ge=20)
-    chunk_overlap: int = setting("CHUNK_OVERLAP_SIZE", 100, "Overlap of neighbouring chunks.", unit="tokens", ge=0)
+    chunk_overlap: int = setting(
+        "CHUNK_OVERLAP_SIZE",
+        100,
+        "Overlap of neighbouring chunks; never above a quarter of CHUNK_SIZE unless set.",
+        unit="tokens",
+        ge=0,
+    )
     window_size: int = setting(
         "WINDOW_SIZE", 400, "Size of the places inside a chunk that are embedded and cited.", unit="tokens", ge=20
     )
-    window_overlap: int = setting("WINDOW_OVERLAP_SIZE", 40, "Overlap of neighbouring windows.", unit="tokens", ge=0)
+    window_overlap: int = setting(
+        "WINDOW_OVERLAP_SIZE",
+        40,
+        "Overlap of neighbouring windows; never above a quarter of WINDOW_SIZE unless set.",
+        unit="tokens",
+        ge=0,
+    )
     tokenizer: Literal["auto", "o200k_base", "estimate"] = setting(
         "TOKENIZER", "auto", "How tokens are counted; auto takes o200k_base where the extra `tiktoken` is installed."
     )
@@ -41,7 +55,8 @@ class IngestSettings(Group):
     entity_types: str = setting(
         "ENTITY_TYPES_HINT",
         "Person,Organization,Location,Event,Concept,Method,Content,Data,Artifact,NaturalObject,Creature,Other",
-        "Types offered to the LLM, comma separated.",
+        "Types offered to the LLM, comma separated or a JSON list.",
+        old_names=("ENTITY_TYPES",),
     )
     max_entities_per_chunk: int = setting(
         "MAX_EXTRACTION_ENTITIES", 40, "Most entities the LLM is asked for per chunk.", ge=1
@@ -71,3 +86,10 @@ class IngestSettings(Group):
     enable_llm_cache_for_extract: bool = setting(
         "ENABLE_LLM_CACHE_FOR_EXTRACT", True, "Keep extraction replies, so that a repeated chunk costs nothing."
     )
+
+    @field_validator("entity_types", mode="before")
+    @classmethod
+    def _from_json_list(cls, value: str) -> str:
+        if not value.lstrip().startswith("["):
+            return value
+        return ",".join(item.strip(" \"'") for item in value.strip("[] ").split(","))

@@ -9,7 +9,7 @@ from lightrag_server.settings._group import Group
 
 
 class QuerySettings(Group):
-    title = "Questions"
+    heading = "Questions"
 
     top_k: int = setting("TOP_K", 50, "Entities or relations to retrieve.", flag="--top-k", ge=1, le=1000)
     chunk_top_k: int = setting("CHUNK_TOP_K", 20, "Places of text to retrieve.", ge=1, le=1000)

@@ -14,7 +14,7 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 
 class ServerSettings(Group):
-    title = "Server"
+    heading = "Server"
 
     host: str | None = setting(
         "HOST",
@@ -37,11 +37,30 @@ class ServerSettings(Group):
     auto_scan_at_startup: bool = setting(
         "AUTO_SCAN_AT_STARTUP", False, "Index new files of INPUT_DIR at start.", flag="--auto-scan-at-startup"
     )
-    max_upload_bytes: int = setting("MAX_UPLOAD_SIZE", 100 * 1024 * 1024, "Largest file accepted.", unit="bytes", ge=1)
-    max_body_bytes: int = setting(
+    max_upload_bytes: int = setting(
+        "MAX_UPLOAD_SIZE", 100 * 1024**2, "Largest file accepted.", unit="bytes", ge=1, none=2**62
+    )
+    max_body_bytes: int | None = setting(
         "MAX_REQUEST_BODY_BYTES",
-        50 * 1024 * 1024,
-        "Largest request body other than an upload; 0 means no limit.",
+        None,
+        "Largest request body other than an upload; 0 lifts all limits. "
+        "Unset: 1 MiB, and 50 MiB for /documents/text and /documents/texts.",
         unit="bytes",
         ge=0,
+    )
+    max_texts: int = setting(
+        "MAX_TEXTS_PER_REQUEST", 0, "Most texts of one /documents/texts request; 0 means no limit.", ge=0
+    )
+    cors_origins: str = setting(
+        "CORS_ORIGINS", "", "Origins whose pages may call this server from a browser, comma separated; * for any."
+    )
+    api_prefix: str = setting(
+        "LIGHTRAG_API_PREFIX", "", "Path under which a reverse proxy serves this server.", flag="--api-prefix"
+    )
+    api_docs: bool = setting("ENABLE_API_DOCS", True, "Serve /docs, /redoc and /openapi.json.")
+    title: str | None = setting("WEBUI_TITLE", None, "Name shown to users.")
+    description: str | None = setting("WEBUI_DESCRIPTION", None, "Line shown below the name.")
+    keep_alive_s: int = setting("KEEPALIVE", 5, "Longest idle time of a connection.", unit="seconds", ge=1)
+    stop_timeout_s: int = setting(
+        "STOP_TIMEOUT", 10, "Longest wait for running requests when the server stops.", unit="seconds", ge=0
     )

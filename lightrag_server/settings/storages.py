@@ -7,7 +7,7 @@ from lightrag_server.settings._group import Group
 
 
 class StorageSettings(Group):
-    title = "Storages"
+    heading = "Storages"
 
     kv: str = setting("LIGHTRAG_KV_STORAGE", "SQLiteKVStorage", "Chunks, contributions and caches.")
     vectors: str = setting("LIGHTRAG_VECTOR_STORAGE", "SQLiteVectorStorage", "Vectors.")
@@ -16,7 +16,7 @@ class StorageSettings(Group):
 
 
 class SQLiteSettings(Group):
-    title = "SQLite"
+    heading = "SQLite"
 
     synchronous: str = setting(
         "SQLITE_SYNCHRONOUS",

@@ -90,6 +90,12 @@ class Database:
             finally:
                 self._joined.reset(token)
 
+    async def compact(self) -> None:
+        """Give the pages of deleted rows back to the disk. Costs a copy of what is left; waits for other writers."""
+        async with self._write_lock:
+            await self._in_thread(lambda: self._execute("VACUUM"))
+            await self._in_thread(lambda: self._execute("PRAGMA wal_checkpoint(TRUNCATE)"))
+
     async def close(self) -> None:
         async with self._write_lock:
             await self._in_thread(self._close_all)

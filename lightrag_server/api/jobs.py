@@ -1,0 +1,29 @@
+"""Requests that answer with the result of a job: enqueued, then waited for within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from lightrag_server.errors import Conflict, LightRAGError, Overloaded
+from lightrag_server.ports.jobs import JobQueue, JobState
+
+POLL_S = 0.05
+LIVE_OWNER_S = 30.0
+
+
+async def ended(queue: JobQueue, job_id: int, wait_s: float) -> None:
+    """Return when the job is done. Raises `Overloaded` when no worker lives, `Conflict` when it is still at work
+    after `wait_s` (it goes on), and an error when it failed."""
+    deadline = time.monotonic() + wait_s
+    while True:
+        job = (await queue.get([job_id])).get(job_id)
+        if job is None or job.state is JobState.DONE:
+            return
+        if job.state in (JobState.FAILED, JobState.CANCELLED):
+            raise LightRAGError(f"the job ended as {job.state.value}: {job.error}")
+        if not await queue.live_owners(LIVE_OWNER_S):
+            raise Overloaded("no worker is running that could carry this out; it will be done when one starts")
+        if time.monotonic() >= deadline:
+            raise Conflict("other work has to end first; this will be carried out after it without a further request")
+        await asyncio.sleep(POLL_S)

@@ -1,0 +1,225 @@
+"""LightRAG's question routes. The engine's events are the only source; a plain answer is the collected stream."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from lightrag_server.api.auth import GuardedRoute
+from lightrag_server.api.deps import ChosenWorkspace, OpenedApp
+from lightrag_server.api.errors import failure, internal_detail, request_id, shown_message
+from lightrag_server.api.lightrag import render
+from lightrag_server.api.lightrag.schemas import QueryDataResponse, QueryRequest, QueryResponse, ReferenceItem
+from lightrag_server.api.streaming import CLIENT_CLOSED_REQUEST, ClientGone, NDJSONResponse, line, unless_gone
+from lightrag_server.core.context import render as context_text
+from lightrag_server.core.records import Budget, Context, Question, Turn
+from lightrag_server.engine.answers import NO_CONTEXT
+from lightrag_server.engine.events import Event, Finished, References, Step, Text
+from lightrag_server.engine.workspace import Workspace
+from lightrag_server.errors import LightRAGError
+from lightrag_server.settings.query import QuerySettings
+
+logger = logging.getLogger(__name__)
+
+router = APIRouter(tags=["query"], route_class=GuardedRoute)
+
+Events = AsyncGenerator[Event, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A collected stream."""
+
+    text: str
+    context: Context
+    seconds: float
+    is_generated: bool
+
+
+@router.post("/query", response_model=QueryResponse)
+async def query(request: Request, app: OpenedApp, workspace: ChosenWorkspace, asked: QueryRequest) -> Any:
+    """Answer a question with its sources. `stream` has no meaning here."""
+    try:
+        answer = await unless_gone(request, _whole(workspace, asked, app.settings.query))
+    except ClientGone:
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
+    sources = render.references(answer.context, with_content=bool(asked.include_chunk_content))
+    return QueryResponse(
+        response=answer.text,
+        references=[ReferenceItem(**row) for row in sources] if asked.include_references else None,
+        response_time=answer.seconds,
+        llm_generated=answer.is_generated,
+    )
+
+
+@router.post(
+    "/query/stream",
+    response_class=Response,
+    responses={200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}},
+)
+async def query_stream(request: Request, app: OpenedApp, workspace: ChosenWorkspace, asked: QueryRequest) -> Response:
+    """Answer line by line: references, then pieces of the response; an error ends the stream as a line of its own."""
+    if asked.stream is False or asked.only_need_context or asked.only_need_prompt:
+        lines = _single_line(workspace, asked, app.settings.query)
+    else:
+        lines = _lines(workspace.query.ask(question_of(asked, app.settings.query)), asked)
+    try:
+        begun = _with_first(await unless_gone(request, _first(lines)), lines)
+    except ClientGone:
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
+    return NDJSONResponse(_ending_in_error_line(begun, request_id(request)))
+
+
+@router.post("/query/data", response_model=QueryDataResponse)
+async def query_data(request: Request, app: OpenedApp, workspace: ChosenWorkspace, asked: QueryRequest) -> Any:
+    """What an answer would rest on, without the answer: entities, relations, passages and sources."""
+    work = workspace.query.retrieve(question_of(asked, app.settings.query))
+    try:
+        context = await unless_gone(request, work)
+    except ClientGone:
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
+    if context.is_empty:
+        nothing = {"failure_reason": "no_results", "mode": asked.mode}
+        return failure("Nothing in the documents matches this question.", nothing)
+    return QueryDataResponse(
+        status="success",
+        message="Retrieval succeeded.",
+        data=render.data(context),
+        metadata=render.metadata(context, asked.mode),
+    )
+
+
+def question_of(asked: QueryRequest, defaults: QuerySettings) -> Question:
+    """What the request leaves open comes from the settings."""
+    return Question(
+        text=asked.query,
+        mode=asked.mode,
+        top_k=asked.top_k or defaults.top_k,
+        chunk_top_k=asked.chunk_top_k or defaults.chunk_top_k,
+        budget=Budget(
+            asked.max_entity_tokens or defaults.max_entity_tokens,
+            asked.max_relation_tokens or defaults.max_relation_tokens,
+            asked.max_total_tokens or defaults.max_total_tokens,
+        ),
+        response_type=asked.response_type or defaults.response_type,
+        high_keywords=_words(asked.hl_keywords),
+        low_keywords=_words(asked.ll_keywords),
+        history=tuple(Turn(m.role, m.content) for m in asked.conversation_history or ()),
+        user_prompt=asked.user_prompt or "",
+        rerank=defaults.rerank_by_default if asked.enable_rerank is None else asked.enable_rerank,
+    )
+
+
+def _words(keywords: list[str]) -> tuple[str, ...]:
+    return tuple(word for keyword in keywords if (word := keyword.strip()))
+
+
+# ----------------------------------------------------------------------------- whole answers
+
+
+async def _whole(workspace: Workspace, asked: QueryRequest, defaults: QuerySettings) -> Answer:
+    question = question_of(asked, defaults)
+    if asked.only_need_context or asked.only_need_prompt:
+        return await _without_answer(workspace, asked, question)
+    async with aclosing(workspace.query.ask(question)) as events:
+        return await collect(events)
+
+
+async def _without_answer(workspace: Workspace, asked: QueryRequest, question: Question) -> Answer:
+    began = time.perf_counter()
+    context = await workspace.query.retrieve(question)
+    text = context_text(context) if asked.only_need_context else workspace.query.prompt(question, context)
+    if context.is_empty and question.mode != "bypass":
+        text = NO_CONTEXT
+    return Answer(text, context, time.perf_counter() - began, is_generated=False)
+
+
+async def collect(events: Events) -> Answer:
+    """The whole stream as one value."""
+    parts: list[str] = []
+    context, seconds, is_generated = Context(), 0.0, False
+    async for event in events:
+        match event:
+            case References():
+                context = event.context
+            case Text():
+                parts.append(event.delta)
+            case Finished():
+                seconds, is_generated = event.seconds, event.generated
+            case Step():
+                pass
+    return Answer("".join(parts), context, seconds, is_generated)
+
+
+# ----------------------------------------------------------------------------- lines
+
+
+async def _single_line(workspace: Workspace, asked: QueryRequest, defaults: QuerySettings) -> AsyncGenerator[str, None]:
+    answer = await _whole(workspace, asked, defaults)
+    yield _complete(answer, asked)
+    if asked.include_progress:
+        yield line({"response_time": answer.seconds})
+
+
+def _complete(answer: Answer, asked: QueryRequest) -> str:
+    row: dict[str, Any] = {"response": answer.text, "llm_generated": answer.is_generated}
+    if asked.include_references:
+        row["references"] = render.references(answer.context, with_content=bool(asked.include_chunk_content))
+    return line(row)
+
+
+async def _lines(events: Events, asked: QueryRequest) -> AsyncGenerator[str, None]:
+    """References, then deltas. Where there is no evidence there is nothing to stream: one complete line."""
+    async with aclosing(events):
+        async for event in events:
+            match event:
+                case Step(name):
+                    if asked.include_progress:
+                        yield line({"progress": name})
+                case References(context):
+                    if context.is_empty:
+                        answer = await collect(events)
+                        yield _complete(answer, asked)
+                        if asked.include_progress:
+                            yield line({"response_time": answer.seconds})
+                        return
+                    if asked.include_references:
+                        sources = render.references(context, with_content=bool(asked.include_chunk_content))
+                        yield line({"references": sources})
+                case Text(delta):
+                    yield line({"response": delta})
+                case Finished():
+                    if asked.include_progress:
+                        yield line({"response_time": event.seconds})
+
+
+async def _first(lines: AsyncGenerator[str, None]) -> str | None:
+    return await anext(lines, None)
+
+
+async def _with_first(head: str | None, lines: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+    """The first line was awaited before the response began: until then a failure is a status."""
+    async with aclosing(lines):
+        if head is not None:
+            yield head
+        async for text in lines:
+            yield text
+
+
+async def _ending_in_error_line(lines: AsyncGenerator[str, None], identifier: str) -> AsyncGenerator[str, None]:
+    async with aclosing(lines):
+        try:
+            async for text in lines:
+                yield text
+        except LightRAGError as error:
+            logger.warning("answer broke off code=%s error=%r", error.code, error.message)
+            yield line({"error": shown_message(error, identifier)})
+        except Exception:
+            logger.exception("answer broke off error_id=%s", identifier)
+            yield line({"error": internal_detail(identifier)})

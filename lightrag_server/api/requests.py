@@ -1,0 +1,83 @@
+"""What surrounds every request: its id, its log line, and the answer to errors nobody expected."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lightrag_server import logs
+from lightrag_server.api.errors import REQUEST_ID_HEADER, internal_detail
+
+logger = logging.getLogger(__name__)
+
+_POLLED = ("/health", "/documents/pipeline_status", "/documents/paginated", "/documents/track_status")
+_ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+_ID_HEADER = REQUEST_ID_HEADER.lower().encode()
+
+
+class RequestContext:
+    """Outermost of our middleware. A caller's own request id is kept when it is harmless."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        identifier = _identifier(scope)
+        scope["request_id"] = identifier
+        reply = _Reply(send, identifier)
+        begin = time.perf_counter()
+        with logs.bind(request=identifier):
+            try:
+                await self._app(scope, receive, reply.send)
+            except Exception:
+                logger.exception("request failed error_id=%s", identifier)
+                await reply.fail()
+            finally:
+                _log(scope, reply.status, (time.perf_counter() - begin) * 1000)
+
+
+class _Reply:
+    """Puts the id on the response and knows whether it has begun."""
+
+    def __init__(self, send: Send, identifier: str) -> None:
+        self._send = send
+        self._identifier = identifier
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), (_ID_HEADER, self._identifier.encode())]
+        await self._send(message)
+
+    async def fail(self) -> None:
+        """Answer 500 with the id alone; once a response has begun, only breaking it off is left."""
+        if self.status:
+            raise ConnectionAbortedError("the response had already begun")
+        body = json.dumps({"detail": internal_detail(self._identifier)}).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await self.send({"type": "http.response.start", "status": 500, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})
+
+
+def _identifier(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == _ID_HEADER and _ACCEPTABLE_ID.fullmatch(value):
+            return value.decode()
+    return secrets.token_hex(6)
+
+
+def _log(scope: Scope, status: int, milliseconds: float) -> None:
+    path: str = scope["path"]
+    level = logging.DEBUG if path.startswith(_POLLED) and status < 400 else logging.INFO
+    logger.log(
+        level, "request method=%s path=%s status=%s ms=%.1f", scope["method"], logs.quoted(path), status, milliseconds
+    )

@@ -1,0 +1,79 @@
+"""What surrounds every embedder: batches, a limit, retries, prefixes and checks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightrag_server.bindings.together import all_of
+from lightrag_server.bindings.wrappers import Backoff, Counts, Limiter, Tally
+from lightrag_server.errors import BadReply, DimensionMismatch
+from lightrag_server.ports.embedding import Embedder, Purpose
+
+
+class BatchedEmbedder:
+    """`dimension` is the configured one, else the inner embedder's, else that of the first reply; any other length
+    is a `DimensionMismatch`. `prefixes` are put before the texts of each purpose."""
+
+    def __init__(
+        self,
+        inner: Embedder,
+        *,
+        batch_size: int,
+        limiter: Limiter,
+        backoff: Backoff,
+        dimension: int | None = None,
+        prefixes: dict[Purpose, str] | None = None,
+    ) -> None:
+        self.identity = inner.identity
+        self.threshold = inner.threshold
+        self.dimension = dimension or inner.dimension
+        self._inner = inner
+        self._batch_size = batch_size
+        self._limiter = limiter
+        self._backoff = backoff
+        self._prefixes: dict[Purpose, str] = prefixes or {}
+        self._tally = Tally(limiter)
+
+    def snapshot(self) -> Counts:
+        """Counts of batches, which are the vendor's calls before retries."""
+        return self._tally.snapshot()
+
+    async def embed(self, texts: Sequence[str], purpose: Purpose) -> NDArray[np.float32]:
+        if not texts:
+            return np.empty((0, self.dimension or 0), np.float32)
+        prefix = self._prefixes.get(purpose, "")
+        ready = [prefix + text if text.strip() else prefix + "-" for text in texts]  # vendors refuse empty input
+        size = self._batch_size
+        batches = [ready[i : i + size] for i in range(0, len(ready), size)]
+        if len(batches) == 1:
+            return await self._batch(batches[0], purpose)
+        return np.concatenate(await all_of(self._batch(batch, purpose) for batch in batches))
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+    async def _batch(self, texts: list[str], purpose: Purpose) -> NDArray[np.float32]:
+        async with self._tally.call():
+            return await self._backoff.run(lambda: self._once(texts, purpose))
+
+    async def _once(self, texts: list[str], purpose: Purpose) -> NDArray[np.float32]:
+        async with self._limiter.slot():
+            vectors = await self._inner.embed(texts, purpose)
+        return self._checked(vectors, len(texts))
+
+    def _checked(self, vectors: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+        if vectors.ndim != 2 or len(vectors) != count:
+            raise BadReply(f"{self.identity} did not send one vector for each of {count} texts")
+        self.dimension = self.dimension or vectors.shape[1]
+        if vectors.shape[1] != self.dimension:
+            raise DimensionMismatch(
+                f"{self.identity} sends vectors of length {vectors.shape[1]} where {self.dimension} is expected; "
+                "set EMBEDDING_DIM to the model's length or index the documents anew"
+            )
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        if not np.isfinite(norms).all() or not norms.all():
+            raise BadReply(f"{self.identity} sent a vector without a direction")
+        return np.asarray(vectors / norms, np.float32)

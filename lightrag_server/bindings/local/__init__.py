@@ -1,0 +1,1 @@
+"""Models that run on this machine, with no network and no key."""

@@ -1,0 +1,68 @@
+"""Where a text may be cut without hurting it, and cutting along those places."""
+
+from __future__ import annotations
+
+import re
+
+from lightrag_server.core.chunking.spec import Piece, Ruler
+
+# Best first. These are LightRAG's separators "\n\n", "\n", "。", "！", "？", "；", "，", " " with their ASCII
+# siblings. Marks of one kind rank equal, closing quotes and brackets stay with the sentence they end, and a line
+# that ends inside a sentence ranks below sentences: the lines of hard-wrapped text mean nothing.
+_PARAGRAPH = r"\n\s*\n"
+_CLOSING = "['\"”’」』）】)\\]]*"
+_SENTENCE_END = rf"(?:[。！？…]|(?<!\b[A-Z])(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?<!\bSt)\.|[!?]){_CLOSING}"
+_FULL_LINE = rf"{_SENTENCE_END}[ \t]*\n"
+_SENTENCE = rf"[。！？…]{_CLOSING}|{_SENTENCE_END}\s"
+_LINE = r"\n"
+_CLAUSE = r"[；，、]|[;,:]\s"
+_WORD = r"\s"
+_RANKS = tuple(re.compile(pattern) for pattern in (_PARAGRAPH, _FULL_LINE, _SENTENCE, _LINE, _CLAUSE, _WORD))
+_RESTARTS = tuple(re.compile(pattern) for pattern in (f"{_PARAGRAPH}|{_SENTENCE}", f"{_LINE}|{_CLAUSE}", _WORD))
+
+_LEAST_SHARE, _MOST_SHARE = 0.8, 1.2
+
+
+def cut_evenly(ruler: Ruler, piece: Piece, size: int, overlap: int) -> list[Piece]:
+    """Cover the piece with as few pieces of at most `size` tokens as there must be, of about equal length.
+
+    Cuts lie at the best ranked boundary near the equal share, else between two tokens. Neighbours share at most
+    `overlap` tokens and at most half of `size`.
+    """
+    overlap = min(overlap, size // 2)
+    pieces: list[Piece] = []
+    start, done = piece.start, piece.start
+    while (left := ruler.tokens(start, piece.end)) > size:
+        done = _best_end(ruler, start, done, size, _equal_share(left, size, overlap))
+        pieces.append(Piece(start, done))
+        start = max(_overlap_start(ruler, done, overlap), ruler.forward(start, 1))
+    pieces.append(Piece(start, piece.end))
+    return pieces
+
+
+def _equal_share(tokens: int, size: int, overlap: int) -> int:
+    """The size of each piece when as few as possible cover so many tokens."""
+    number = -(-(tokens - overlap) // (size - overlap))
+    return -(-(tokens + (number - 1) * overlap) // number)
+
+
+def _best_end(ruler: Ruler, start: int, done: int, size: int, share: int) -> int:
+    """The end of the piece at `start`, beyond `done`: the boundary of the highest rank, nearest to the share."""
+    ideal = max(ruler.forward(start, share), ruler.forward(done, 1))
+    first = max(ruler.forward(start, int(share * _LEAST_SHARE)), done) + 1
+    last = ruler.forward(start, min(size, int(share * _MOST_SHARE)))
+    for rank in _RANKS:
+        ends = [match.end() for match in rank.finditer(ruler.text, first - 1, last) if match.end() >= first]
+        if ends:
+            return min(ends, key=lambda end: abs(end - ideal))
+    return ideal
+
+
+def _overlap_start(ruler: Ruler, end: int, overlap: int) -> int:
+    """Where the next piece begins: the first sentence, else word, within the last `overlap` tokens."""
+    earliest = ruler.backward(end, overlap)
+    for restart in _RESTARTS:
+        for match in restart.finditer(ruler.text, max(earliest - 1, 0), end):
+            if earliest <= match.end() < end:
+                return match.end()
+    return earliest

@@ -1,0 +1,90 @@
+"""The values of chunking: what is wanted, what a strategy returns, and positions measured in tokens."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from lightrag_server.core.tokens import Tokenizer
+from lightrag_server.errors import InvalidInput
+
+Strategy = Literal["fixed_token", "recursive_character", "paragraph_semantic"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSpec:
+    """Sizes in tokens. None as strategy: by headings where there are any, else recursive_character.
+
+    `split_by_character` belongs to fixed_token and chooses it; with `split_by_character_only` a piece between two of
+    these characters that exceeds the size is refused instead of cut. An overlap above half the size counts as half.
+    """
+
+    strategy: Strategy | None = None
+    size: int = 1200
+    overlap: int = 100
+    window_size: int = 400
+    window_overlap: int = 40
+    split_by_character: str | None = None
+    split_by_character_only: bool = False
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or self.window_size < 1:
+            raise InvalidInput("a chunk and a window need a size of at least 1 token")
+        if self.overlap < 0 or self.window_overlap < 0:
+            raise InvalidInput("an overlap cannot be negative")
+
+
+class Piece(NamedTuple):
+    """text[start:end]."""
+
+    start: int
+    end: int
+
+
+class Ruler:
+    """A text and where its tokens start: tokenised once, measured often."""
+
+    def __init__(self, text: str, tokenizer: Tokenizer) -> None:
+        self.text = text
+        self._offsets = tokenizer.offsets(text)
+
+    def tokens(self, start: int, end: int) -> int:
+        """Tokens that start in text[start:end]."""
+        return bisect_left(self._offsets, end) - bisect_left(self._offsets, start)
+
+    def forward(self, start: int, tokens: int) -> int:
+        """The furthest token start or end of text up to which text[start:] has at most so many tokens.
+
+        Always beyond `start`: a character of more tokens than that is taken whole.
+        """
+        index = bisect_left(self._offsets, start) + tokens
+        if index >= len(self._offsets):
+            return len(self.text)
+        position = self._offsets[index]
+        while position <= start:
+            index += 1
+            position = self._offsets[index] if index < len(self._offsets) else len(self.text)
+        return position
+
+    def backward(self, end: int, tokens: int) -> int:
+        """The earliest token start from which text[:end] has at most so many tokens."""
+        index = bisect_left(self._offsets, end) - tokens
+        if index <= 0:
+            return 0
+        position = self._offsets[index]
+        return position if index == 0 or self._offsets[index - 1] < position else self._next_start(index)
+
+    def _next_start(self, index: int) -> int:
+        """The first token start behind the character in which token `index` starts."""
+        position = self._offsets[index]
+        while index < len(self._offsets) and self._offsets[index] == position:
+            index += 1
+        return self._offsets[index] if index < len(self._offsets) else len(self.text)
+
+    def trimmed(self, piece: Piece) -> Piece | None:
+        """The piece without white space at its ends; None when there is nothing else."""
+        text = self.text[piece.start : piece.end]
+        start = piece.start + len(text) - len(text.lstrip())
+        end = piece.start + len(text.rstrip())
+        return Piece(start, end) if start < end else None

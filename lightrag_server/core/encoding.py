@@ -1,0 +1,281 @@
+"""Records to compact JSON rows and back; the only place that knows their stored form.
+
+Rows are JSON objects with full field names; what repeats often (fragments, windows, spans) is a list in field order,
+and fields that hold their default are left out. A reader ignores names it does not know, so that rows of a newer
+version can be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+
+from lightrag_server.core.ids import chunk_id
+from lightrag_server.core.records import (
+    Chunk,
+    DocStatus,
+    Document,
+    Entity,
+    EntityMention,
+    Extraction,
+    Fragment,
+    Heading,
+    Origin,
+    PageSpan,
+    ParsedDocument,
+    Profile,
+    Relation,
+    RelationMention,
+    Stage,
+    Window,
+)
+from lightrag_server.errors import InvalidInput
+
+Row = dict[str, Any]
+
+
+def to_bytes(row: Any) -> bytes:
+    """JSON of a row; `InvalidInput` where it cannot be JSON (lone surrogates, huge integers, other objects)."""
+    try:
+        return orjson.dumps(row)
+    except TypeError as error:
+        raise InvalidInput(f"a value cannot be stored as JSON: {error}") from error
+
+
+def from_bytes(data: bytes | str) -> Any:
+    return orjson.loads(data)
+
+
+def _without_empty(row: Row) -> Row:
+    return {name: value for name, value in row.items() if value not in (None, [], {})}
+
+
+# ----------------------------------------------------------------------------- documents
+
+
+def document_to_row(document: Document) -> Row:
+    return _without_empty(
+        {
+            "id": document.id,
+            "file_path": document.file_path,
+            "status": document.status.value,
+            "stage": document.stage.value,
+            "created_at": document.created_at,
+            "updated_at": document.updated_at,
+            "track_id": document.track_id,
+            "content_summary": document.content_summary,
+            "content_length": document.content_length,
+            "content_hash": document.content_hash,
+            "chunk_ids": _chunk_ids_to_row(document),
+            "profile": document.profile.value if document.profile else None,
+            "error": document.error,
+            "blob_key": document.blob_key,
+            "metadata": document.metadata,
+        }
+    )
+
+
+def document_from_row(row: Row) -> Document:
+    profile = row.get("profile")
+    return Document(
+        id=row["id"],
+        file_path=row.get("file_path", ""),
+        status=DocStatus(row["status"]),
+        stage=Stage(row["stage"]),
+        created_at=row.get("created_at", ""),
+        updated_at=row.get("updated_at", ""),
+        track_id=row.get("track_id"),
+        content_summary=row.get("content_summary", ""),
+        content_length=row.get("content_length", 0),
+        content_hash=row.get("content_hash"),
+        chunk_ids=_chunk_ids_from_row(row),
+        profile=Profile(profile) if profile else None,
+        error=row.get("error"),
+        blob_key=row.get("blob_key"),
+        metadata=row.get("metadata", {}),
+    )
+
+
+def _chunk_ids_to_row(document: Document) -> int | list[str] | None:
+    """Their number where they are the ids of this document's chunks in order, which is nearly always."""
+    ids = document.chunk_ids
+    if not ids:
+        return None
+    is_regular = all(given == chunk_id(document.id, index) for index, given in enumerate(ids))
+    return len(ids) if is_regular else list(ids)
+
+
+def _chunk_ids_from_row(row: Row) -> tuple[str, ...]:
+    stored: int | list[str] = row.get("chunk_ids", 0)
+    if isinstance(stored, int):
+        return tuple(chunk_id(row["id"], index) for index in range(stored))
+    return tuple(stored)
+
+
+def parsed_to_row(parsed: ParsedDocument) -> Row:
+    return {
+        "text": parsed.text,
+        "pages": [[p.number, p.start, p.end] for p in parsed.pages],
+        "headings": [[h.level, h.title, h.start] for h in parsed.headings],
+        "format": parsed.format,
+        "warnings": list(parsed.warnings),
+    }
+
+
+def parsed_from_row(row: Row) -> ParsedDocument:
+    return ParsedDocument(
+        text=row["text"],
+        pages=tuple(PageSpan(*page) for page in row["pages"]),
+        headings=tuple(Heading(*heading) for heading in row["headings"]),
+        format=row["format"],
+        warnings=tuple(row["warnings"]),
+    )
+
+
+# ----------------------------------------------------------------------------- chunks
+
+
+def chunk_to_row(chunk: Chunk) -> Row:
+    row: Row = {
+        "id": chunk.id,
+        "document_id": chunk.document_id,
+        "index": chunk.index,
+        "text": chunk.text,
+        "tokens": chunk.tokens,
+        "start": chunk.start,
+        "end": chunk.end,
+        "windows": [[w.start, w.end, w.tokens] for w in chunk.windows],
+    }
+    optional: Row = {
+        "headings": list(chunk.headings),
+        "first_page": chunk.first_page,
+        "last_page": chunk.last_page,
+        "file_path": chunk.file_path,
+    }
+    return row | _without_empty(optional)
+
+
+def chunk_from_row(row: Row) -> Chunk:
+    return Chunk(
+        id=row["id"],
+        document_id=row["document_id"],
+        index=row["index"],
+        text=row["text"],
+        tokens=row["tokens"],
+        start=row["start"],
+        end=row["end"],
+        windows=tuple(Window(*window) for window in row["windows"]),
+        headings=tuple(row.get("headings", ())),
+        first_page=row.get("first_page"),
+        last_page=row.get("last_page"),
+        file_path=row.get("file_path", ""),
+    )
+
+
+def chunked_to_bytes(parsed: ParsedDocument, chunks: Sequence[Chunk]) -> bytes:
+    """A parsed document and the chunks cut from it; the chunks' texts are not kept twice."""
+    rows = [{name: value for name, value in chunk_to_row(c).items() if name != "text"} for c in chunks]
+    return to_bytes({"parsed": parsed_to_row(parsed), "chunks": rows})
+
+
+def chunked_from_bytes(data: bytes) -> tuple[ParsedDocument, list[Chunk]]:
+    row = from_bytes(data)
+    parsed = parsed_from_row(row["parsed"])
+    rows: list[Row] = row["chunks"]
+    return parsed, [chunk_from_row(r | {"text": parsed.text[r["start"] : r["end"]]}) for r in rows]
+
+
+# ----------------------------------------------------------------------------- extraction
+
+
+def extraction_to_row(extraction: Extraction) -> Row:
+    return {
+        "entities": [[e.name, e.type, e.description] for e in extraction.entities],
+        "relations": [[r.source, r.target, list(r.keywords), r.description, r.weight] for r in extraction.relations],
+        "repairs": extraction.repairs,
+    }
+
+
+def extraction_from_row(row: Row) -> Extraction:
+    return Extraction(
+        entities=tuple(EntityMention(*entity) for entity in row["entities"]),
+        relations=tuple(_relation_mention(*relation) for relation in row["relations"]),
+        repairs=row.get("repairs", 0),
+    )
+
+
+def _relation_mention(
+    source: str, target: str, keywords: list[str], description: str, weight: float
+) -> RelationMention:
+    return RelationMention(source, target, tuple(keywords), description, float(weight))
+
+
+# ----------------------------------------------------------------------------- graph
+
+
+def entity_to_row(entity: Entity) -> Row:
+    row: Row = {
+        "key": entity.key,
+        "name": entity.name,
+        "type": entity.type,
+        "fragments": _fragments_to_row(entity.fragments),
+        "types": entity.types,
+        "names": _fragments_to_row(entity.names),
+        "mentions": entity.mentions,
+    }
+    return row | _without_empty({"file_paths": list(entity.file_paths), "created_at": entity.created_at})
+
+
+def entity_from_row(row: Row) -> Entity:
+    return Entity(
+        key=row["key"],
+        name=row["name"],
+        type=row["type"],
+        fragments=_fragments_from_row(row["fragments"]),
+        types=row["types"],
+        names=_fragments_from_row(row["names"]),
+        mentions=row["mentions"],
+        file_paths=tuple(row.get("file_paths", ())),
+        created_at=row.get("created_at", ""),
+    )
+
+
+def relation_to_row(relation: Relation) -> Row:
+    row: Row = {
+        "pair": list(relation.pair),
+        "fragments": _fragments_to_row(relation.fragments),
+        "keywords": _fragments_to_row(relation.keywords),
+        "weight": relation.weight,
+        "mentions": relation.mentions,
+    }
+    optional: Row = {
+        "names": None if relation.names == relation.pair else list(relation.names),
+        "file_paths": list(relation.file_paths),
+        "created_at": relation.created_at,
+    }
+    return row | _without_empty(optional)
+
+
+def relation_from_row(row: Row) -> Relation:
+    first, second = row["pair"]
+    first_name, second_name = row.get("names", row["pair"])
+    return Relation(
+        pair=(first, second),
+        names=(first_name, second_name),
+        fragments=_fragments_from_row(row["fragments"]),
+        keywords=_fragments_from_row(row["keywords"]),
+        weight=float(row["weight"]),
+        mentions=row["mentions"],
+        file_paths=tuple(row.get("file_paths", ())),
+        created_at=row.get("created_at", ""),
+    )
+
+
+def _fragments_to_row(fragments: Iterable[Fragment]) -> list[list[Any]]:
+    return [[f.origin.index, f.origin.chunk_id, f.origin.ordinal, f.text] for f in fragments]
+
+
+def _fragments_from_row(rows: Sequence[Sequence[Any]]) -> tuple[Fragment, ...]:
+    return tuple(Fragment(Origin(index, chunk, ordinal), text) for index, chunk, ordinal, text in rows)

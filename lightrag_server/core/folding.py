@@ -1,0 +1,203 @@
+"""The merge law: an entity or relation is a pure fold of what chunks contributed to it.
+
+Folding is commutative, associative and, over the set of contributing chunks, independent of how they were batched:
+`fold(fold(None, A), B) == fold(fold(None, B), A) == fold(None, A + B)`. Bounded parts keep the smallest items of a
+total order, which is what makes them mergeable although they forget. What cannot be taken back from a fold is
+removed by folding the remaining contributions anew.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from lightrag_server.core import ids
+from lightrag_server.core.records import (
+    Entity,
+    EntityMention,
+    Extraction,
+    Fragment,
+    Origin,
+    Pair,
+    Relation,
+    RelationMention,
+)
+
+MAX_FRAGMENTS = 8
+MAX_FRAGMENT_CHARS = 600
+MAX_NAMES = 4
+MAX_KEYWORDS = 12
+MAX_FILE_PATHS = 20
+UNKNOWN_TYPE = "UNKNOWN"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The chunk that contributes."""
+
+    chunk_id: str
+    index: int
+    file_path: str
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class EntityContribution:
+    """Everything one chunk says of one entity."""
+
+    key: str
+    source: Source
+    names: tuple[Fragment, ...]
+    types: tuple[str, ...]
+    descriptions: tuple[Fragment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RelationContribution:
+    """Everything one chunk says of one pair. `facts` are the texts that are embedded to find this relation."""
+
+    pair: Pair
+    source: Source
+    keywords: tuple[Fragment, ...]
+    descriptions: tuple[Fragment, ...]
+    weight: float
+    facts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Contributions:
+    """What one chunk contributes, by subject."""
+
+    entities: dict[str, EntityContribution]
+    relations: dict[Pair, RelationContribution]
+
+    def subjects(self) -> list[str]:
+        return [*self.entities, *(ids.subject_of(pair) for pair in self.relations)]
+
+
+def contributions_of(source: Source, extraction: Extraction) -> Contributions:
+    """Group what a chunk's extraction says by subject. Ends of relations that were not listed become entities too."""
+    mentions: dict[str, list[tuple[int, EntityMention]]] = {}
+    rows: dict[Pair, list[tuple[int, RelationMention]]] = {}
+    for ordinal, mention in enumerate(extraction.entities):
+        if key := ids.entity_key(mention.name):
+            mentions.setdefault(key, []).append((ordinal, mention))
+    for ordinal, relation in enumerate(extraction.relations):
+        a, b = ids.entity_key(relation.source), ids.entity_key(relation.target)
+        if a and b and a != b:
+            rows.setdefault(ids.pair_of(a, b), []).append((ordinal, relation))
+            for key, name in ((a, relation.source), (b, relation.target)):
+                if key not in mentions:
+                    mentions[key] = [(len(extraction.entities) + ordinal, EntityMention(name, "", ""))]
+    return Contributions(
+        {key: _entity_contribution(key, source, of_key) for key, of_key in mentions.items()},
+        {pair: _relation_contribution(pair, source, of_pair) for pair, of_pair in rows.items()},
+    )
+
+
+def _entity_contribution(key: str, source: Source, mentions: list[tuple[int, EntityMention]]) -> EntityContribution:
+    return EntityContribution(
+        key,
+        source,
+        names=_fragments(source, ((n, ids.display_name(m.name)) for n, m in mentions)),
+        types=tuple(sorted({m.type for _, m in mentions if m.type})),
+        descriptions=_fragments(source, ((n, m.description) for n, m in mentions)),
+    )
+
+
+def _relation_contribution(pair: Pair, source: Source, rows: list[tuple[int, RelationMention]]) -> RelationContribution:
+    return RelationContribution(
+        pair,
+        source,
+        keywords=_fragments(source, ((n, k) for n, r in rows for k in r.keywords)),
+        descriptions=_fragments(source, ((n, r.description) for n, r in rows)),
+        weight=sum(r.weight for _, r in rows),
+        facts=tuple(dict.fromkeys(fact_text(r) for _, r in rows)),
+    )
+
+
+def fact_text(relation: RelationMention) -> str:
+    """A relation as a short statement: subject, predicate, object."""
+    parts = (relation.source, " ".join(relation.keywords), relation.target)
+    return " ".join(ids.display_name(part) for part in parts if part)[:MAX_FRAGMENT_CHARS]
+
+
+def _fragments(source: Source, numbered: Iterable[tuple[int, str]]) -> tuple[Fragment, ...]:
+    made = (
+        Fragment(Origin(source.index, source.chunk_id, ordinal), text.strip()[:MAX_FRAGMENT_CHARS])
+        for ordinal, text in numbered
+    )
+    return first_told((f for f in made if f.text), limit=None)
+
+
+def first_told(fragments: Iterable[Fragment], limit: int | None) -> tuple[Fragment, ...]:
+    """Distinct texts, each with its first origin, in order of origin, at most `limit`."""
+    earliest: dict[str, Fragment] = {}
+    for fragment in fragments:
+        known = earliest.get(fragment.text)
+        if known is None or fragment.origin < known.origin:
+            earliest[fragment.text] = fragment
+    return tuple(sorted(earliest.values(), key=lambda f: (f.origin, f.text)))[:limit]
+
+
+def fold_entity(base: Entity | None, added: Iterable[EntityContribution]) -> Entity | None:
+    """The entity after `added`; None when nothing contributes. `base` is a fold of contributions not in `added`."""
+    new = list(added)
+    if not new:
+        return base
+    names = first_told([*(base.names if base else ()), *(f for c in new for f in c.names)], MAX_NAMES)
+    types = Counter(base.types if base else {})
+    types.update(t for c in new for t in c.types)
+    return Entity(
+        key=new[0].key,
+        name=names[0].text,
+        type=_majority(types),
+        fragments=first_told(
+            [*(base.fragments if base else ()), *(f for c in new for f in c.descriptions)], MAX_FRAGMENTS
+        ),
+        types=dict(sorted(types.items())),
+        names=names,
+        mentions=(base.mentions if base else 0) + len(new),
+        file_paths=_file_paths(base, (c.source for c in new)),
+        created_at=_created_at(base, (c.source for c in new)),
+    )
+
+
+def fold_relation(base: Relation | None, added: Iterable[RelationContribution]) -> Relation | None:
+    """The relation after `added`, as `fold_entity`. Spellings of the ends belong to the entities: `with_names`."""
+    new = list(added)
+    if not new:
+        return base
+    return Relation(
+        pair=new[0].pair,
+        names=new[0].pair,
+        fragments=first_told(
+            [*(base.fragments if base else ()), *(f for c in new for f in c.descriptions)], MAX_FRAGMENTS
+        ),
+        keywords=first_told([*(base.keywords if base else ()), *(f for c in new for f in c.keywords)], MAX_KEYWORDS),
+        weight=round((base.weight if base else 0.0) + sum(c.weight for c in new), 6),
+        mentions=(base.mentions if base else 0) + len(new),
+        file_paths=_file_paths(base, (c.source for c in new)),
+        created_at=_created_at(base, (c.source for c in new)),
+    )
+
+
+def with_names(relation: Relation, entities: Mapping[str, Entity]) -> Relation:
+    """The relation with the spellings of its ends, as far as the entities are given."""
+    a, b = relation.pair
+    names = (entities[a].name if a in entities else a, entities[b].name if b in entities else b)
+    return replace(relation, names=names)
+
+
+def _majority(types: Counter[str]) -> str:
+    return min(types, key=lambda name: (-types[name], name)) if types else UNKNOWN_TYPE
+
+
+def _file_paths(base: Entity | Relation | None, sources: Iterable[Source]) -> tuple[str, ...]:
+    paths = {*(base.file_paths if base else ()), *(s.file_path for s in sources)}
+    return tuple(sorted(paths))[:MAX_FILE_PATHS]
+
+
+def _created_at(base: Entity | Relation | None, sources: Iterable[Source]) -> str:
+    return min([*([base.created_at] if base else []), *(s.created_at for s in sources)])

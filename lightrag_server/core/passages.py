@@ -1,0 +1,102 @@
+"""Choosing the sentences of passages that answer a question, by rule and similarity: the extractive answer."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lightrag_server.core import lexical
+from lightrag_server.core.records import Passage
+from lightrag_server.core.sentences import sentence_spans
+
+MAX_SENTENCE_CHARS = 600
+MIN_SENTENCE_CHARS = 8
+NEIGHBOUR_SHARE = 0.35
+_CLAUSES = re.compile(
+    r"[,，;；、]?\s*\b(?:and|or|but)\b\s+(?=(?:who|whom|whose|what|which|when|where|why|how)\b)|[?？;；]|，(?=[^，]*[谁什么哪何几多怎])",
+    re.I,
+)
+_TIME_WORDS = (
+    r"\b(?:1\d|20)\d\d\b|\b\d{1,2}(?:st|nd|rd|th)?\s+(?:january|february|march|april|may|june|july|august|september|"
+    r"october|november|december)\b|\b(?:january|february|march|april|june|july|august|september|october|november|"
+    r"december|monday|tuesday|wednesday|thursday|friday|saturday|sunday|years?|months?|weeks?|days?|ago|eve|night|"
+    r"morning|yesterday|today|century|o'clock)\b|[一二三四五六七八九十两\d]+\s*(?:年|月|日|天|周|小时|世纪)|昨|今|明天|去年|前夕"
+)
+_KINDS: tuple[tuple[re.Pattern[str], re.Pattern[str]], ...] = (
+    (
+        re.compile(r"\b(?:when|what year|what date|how long ago)\b|什么时候|何时|哪一?年|几月|几号", re.I),
+        re.compile(_TIME_WORDS, re.I),
+    ),
+    (re.compile(r"\b(?:who|whom|whose)\b|谁", re.I), re.compile(r"\b[A-Z][\w'’-]+|[\u4e00-\u9fff]{2,4}")),
+    (
+        re.compile(r"\bhow (?:many|much|old|long|far)\b|多少|几[个人岁次名]", re.I),
+        re.compile(
+            r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen|hundred|thousand|million)\b|[一二三四五六七八九十百千万亿]",
+            re.I,
+        ),
+    ),
+    (
+        re.compile(r"\bwhere\b|哪里|哪儿|在哪", re.I),
+        re.compile(r"\b(?:in|at|near|from|to)\s+(?:the\s+)?[A-Z]|[省市县区镇村路街国]"),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence of passage number `passage` (0-based) at offsets of the document."""
+
+    text: str
+    passage: int
+    start: int
+    end: int
+
+
+def parts_of(question: str) -> list[str]:
+    """The questions within a question: "Who was X, and when did he die?" asks two things."""
+    parts = [p.strip(" ,.?？，。") for p in _CLAUSES.split(question) if p]
+    return [p for p in parts if len(p) > 3] or [question]
+
+
+def sentences_of(passages: Sequence[Passage]) -> list[Sentence]:
+    """All distinct sentences of usable length, passage by passage."""
+    found: dict[str, Sentence] = {}
+    for number, passage in enumerate(passages):
+        for start, end in sentence_spans(passage.text):
+            text = re.sub(r"\s+", " ", passage.text[start:end])
+            if MIN_SENTENCE_CHARS <= len(text) <= MAX_SENTENCE_CHARS:
+                found.setdefault(text, Sentence(text, number, passage.start + start, passage.start + end))
+    return list(found.values())
+
+
+def lexical_scores(part: str, question: str, sentences: Sequence[Sentence]) -> list[float]:
+    """How well each sentence fits one part by its words: rare shared terms, the kind of answer asked for, and, in
+    part, what its neighbours share, since names are often in the sentence before."""
+    of_sentence = [set(lexical.terms(s.text)) for s in sentences]
+    rarity = _rarity(of_sentence)
+    wanted, context = set(lexical.query_terms(part)), set(lexical.query_terms(question))
+    own = [_overlap(wanted, terms, rarity) + 0.3 * _overlap(context, terms, rarity) for terms in of_sentence]
+    kinds = [answer for ask, answer in _KINDS if ask.search(part)]
+    scores: list[float] = []
+    for n, sentence in enumerate(sentences):
+        near = [own[m] for m in (n - 1, n + 1) if 0 <= m < len(own) and sentences[m].passage == sentence.passage]
+        score = own[n] + NEIGHBOUR_SHARE * max(near, default=0.0)
+        if kinds and any(kind.search(sentence.text) for kind in kinds):
+            score *= 1.35
+        scores.append(score)
+    return scores
+
+
+def _rarity(of_sentence: Sequence[set[str]]) -> dict[str, float]:
+    counts: dict[str, int] = {}
+    for terms in of_sentence:
+        for term in terms:
+            counts[term] = counts.get(term, 0) + 1
+    return {t: math.log(1 + len(of_sentence) / n) for t, n in counts.items()}
+
+
+def _overlap(wanted: set[str], terms: set[str], rarity: Mapping[str, float]) -> float:
+    total = sum(rarity.get(t, 0.0) for t in wanted)
+    return sum(rarity.get(t, 0.0) for t in wanted & terms) / total if total else 0.0

@@ -1,0 +1,162 @@
+"""Fold and write: the only code that changes the shared stores of a workspace. Inserting and deleting are one path.
+
+A commit runs alone in its workspace (the queue's lock). It works in slices of a bounded number of chunks; each slice
+is planned from what is stored and written in one transaction, so a crash leaves whole slices only and running
+again finds nothing left to do for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from lightrag_server.core.encoding import chunked_from_bytes
+from lightrag_server.core.records import DocStatus, Document, Stage
+from lightrag_server.engine import blob_keys, parts
+from lightrag_server.engine.clock import Clock
+from lightrag_server.engine.plan import Changes, NewChunk, Planner, Slice
+from lightrag_server.engine.sources import source_of
+from lightrag_server.engine.stores import Stores
+from lightrag_server.engine.texts import Vectorizer
+from lightrag_server.errors import DimensionMismatch, StorageCorrupt
+from lightrag_server.ports.doc_status import Filter
+from lightrag_server.ports.jobs import JobQueue
+from lightrag_server.ports.kv import Row
+
+SLICE_CHUNKS = 200
+DOCUMENTS_AT_ONCE = 200
+EMBEDDING_KEY = "embedding"
+
+
+class Commit:
+    def __init__(
+        self, stores: Stores, queue: JobQueue, vectorizer: Vectorizer, embedding_identity: str, clock: Clock
+    ) -> None:
+        self._stores = stores
+        self._queue = queue
+        self._planner = Planner(stores, vectorizer)
+        self._embedding_identity = embedding_identity
+        self._clock = clock
+
+    async def run(self, fence: int) -> int:
+        """Commit all prepared documents and removals; return how many documents. Raises `JobLost` when superseded."""
+        await self._stores.raise_fence(fence)
+        total = 0
+        while documents := await self._due():
+            async for piece in self._slices(documents):
+                await self._write(piece, fence)
+                await self._clean(piece)
+                await self._tell(piece)
+            total += len(documents)
+        return total
+
+    async def _due(self) -> list[Document]:
+        """Removals first: they free names and make room."""
+        deleting = await self._stores.documents.find(Filter(stages=frozenset({Stage.DELETING})), DOCUMENTS_AT_ONCE)
+        if deleting:
+            return deleting
+        return await self._stores.documents.find(Filter(stages=frozenset({Stage.PREPARED})), DOCUMENTS_AT_ONCE)
+
+    async def _slices(self, documents: Sequence[Document]) -> AsyncIterator[Slice]:
+        """Many small documents share a slice; a large one spans several and is finished with its last."""
+        piece = Slice()
+        for document in documents:
+            added, removed = await self._load(document)
+            for start in range(0, len(added) + len(removed), SLICE_CHUNKS):
+                if piece.size and piece.size + len(added) + len(removed) - start > SLICE_CHUNKS:
+                    yield piece
+                    piece = Slice()
+                piece.added += added[start : start + SLICE_CHUNKS]
+                piece.removed += removed[start : start + SLICE_CHUNKS]
+            (piece.gone if document.stage is Stage.DELETING else piece.finished).append(document)
+        yield piece
+
+    async def _load(self, document: Document) -> tuple[list[NewChunk], list[str]]:
+        """The chunks a document brings and the ids of those it loses."""
+        if document.stage is Stage.DELETING:
+            return [], await self._stored_chunks(document)
+        workspace = self._stores.workspace
+        kept = await self._stores.blobs.get(workspace, blob_keys.parsed(document.id))
+        if kept is None:
+            raise StorageCorrupt(f"the prepared text of {document.file_path!r} is gone")
+        _, chunks = await asyncio.to_thread(chunked_from_bytes, kept)
+        prepared: dict[int, parts.PreparedChunk] = {}
+        for name in await self._stores.blobs.list(workspace, blob_keys.parts(document.id)):
+            data = await self._stores.blobs.get(workspace, name)
+            prepared |= {p.index: p for p in await asyncio.to_thread(parts.decode, data or b"")}
+        if missing := [c.index for c in chunks if c.index not in prepared]:
+            raise StorageCorrupt(f"the prepared chunks {missing[:5]} of {document.file_path!r} are gone")
+        return [NewChunk(c, source_of(c, document), prepared[c.index]) for c in chunks], []
+
+    async def _stored_chunks(self, document: Document) -> list[str]:
+        """Also a document deleted while it was being committed has chunks; their ids begin with its own."""
+        return [key async for key, _ in self._stores.contributions.scan(f"{document.id}-chunk-")]
+
+    async def _write(self, piece: Slice, fence: int) -> None:
+        changes = await self._planner.plan(piece)
+        stores = self._stores
+        async with stores.transaction(fence):
+            await self._check_dimension(changes)
+            await stores.graph.delete(changes.stale_entities, changes.stale_relations, changes.stale_chunks)
+            await stores.entities.delete(changes.stale_entity_vectors)
+            await stores.facts.delete(changes.stale_fact_vectors)
+            await stores.windows.delete(changes.stale_windows)
+            await stores.lexical.delete(changes.stale_windows)
+            await stores.chunks.delete(changes.stale_chunks)
+            await stores.contributions.delete(changes.stale_chunks)
+            await stores.chunks.put(changes.chunks)
+            await stores.contributions.put(changes.contributions)
+            await stores.windows.put(changes.windows)
+            await stores.entities.put(list(changes.entity_vectors.values()))
+            await stores.facts.put(list(changes.fact_vectors.values()))
+            await stores.lexical.put(changes.lexical)
+            await stores.graph.put(changes.entities, changes.relations, changes.evidence)
+            await self._finish_documents(piece)
+
+    async def _finish_documents(self, piece: Slice) -> None:
+        """Last of all, and only where nobody withdrew the document meanwhile: then its removal comes next."""
+        now = self._clock()
+        for document in piece.finished:
+            done = document.with_(
+                stage=Stage.COMMITTED,
+                status=DocStatus.PROCESSED,
+                error=None,
+                updated_at=now.isoformat(),
+                metadata=document.metadata | {"process_end_time": int(now.timestamp())},
+            )
+            await self._stores.documents.update(done, {Stage.PREPARED})
+        await self._stores.documents.delete([d.id for d in piece.gone])
+
+    async def _clean(self, piece: Slice) -> None:
+        """Prepared parts have served; a removed document leaves no blob. Reconcile removes what a crash leaves."""
+        for document in (*piece.finished, *piece.gone):
+            await self._stores.blobs.delete(self._stores.workspace, blob_keys.parts(document.id))
+        for document in piece.gone:
+            await self._stores.blobs.delete(self._stores.workspace, blob_keys.parsed(document.id))
+            await self._stores.blobs.delete(self._stores.workspace, blob_keys.originals(document.id))
+
+    async def _tell(self, piece: Slice) -> None:
+        for documents, word in ((piece.finished, "Indexed"), (piece.gone, "Deleted")):
+            for document in documents:
+                await self._queue.note(
+                    self._stores.workspace, f"{word} {document.file_path} ({len(document.chunk_ids)} chunks)"
+                )
+
+    async def _check_dimension(self, changes: Changes) -> None:
+        """Record which model made the vectors; refuse another one, for its vectors cannot be compared."""
+        if not changes.windows:
+            return
+        made_by = {"identity": self._embedding_identity, "dimension": len(changes.windows[0].vector)}
+        known = (await self._stores.meta.get([EMBEDDING_KEY])).get(EMBEDDING_KEY)
+        if known is None:
+            await self._stores.meta.put({EMBEDDING_KEY: made_by})
+        elif known != made_by:
+            raise DimensionMismatch(mismatch_sentence(known, made_by))
+
+
+def mismatch_sentence(known: Row, configured: Row) -> str:
+    return (
+        f"the data was embedded with {known['identity']} ({known['dimension']} dimensions) but "
+        f"{configured['identity']} ({configured['dimension']}) is configured: set EMBEDDING_BINDING, EMBEDDING_MODEL "
+        "and EMBEDDING_DIM back, or use another WORKSPACE or WORKING_DIR"
+    )

@@ -1,0 +1,48 @@
+"""What happens while a question is answered, in order; the one form every API family renders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lightrag_server.core.records import Context, Usage
+
+StepName = Literal[
+    "extracting_keywords",
+    "retrieving_entities",
+    "retrieving_relations",
+    "retrieving_chunks",
+    "reranking",
+    "generating_response",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step begins; names are LightRAG's."""
+
+    name: StepName
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """Comes before any text: the evidence is complete."""
+
+    context: Context
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    delta: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Last. `generated` is False when no model wrote the answer for want of evidence."""
+
+    usage: Usage
+    seconds: float
+    generated: bool
+
+
+Event = Step | References | Text | Finished

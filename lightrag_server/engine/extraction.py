@@ -1,0 +1,141 @@
+"""Chunks to extractions, one class for each index profile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from lightrag_server.compute import Compute
+from lightrag_server.core.extraction import (
+    ExtractionSpec,
+    Messages,
+    build_request,
+    gleaning_request,
+    merged,
+    read_reply,
+    reminder_request,
+    reply_schema,
+)
+from lightrag_server.core.records import Chunk, Extraction
+from lightrag_server.errors import ExtractionFailed, LightRAGError, ProviderError
+from lightrag_server.nlp import light
+from lightrag_server.ports.llm import LLM, ChatRequest
+from lightrag_server.settings.ingest import IngestSettings
+
+T = TypeVar("T")
+
+Done = Callable[[Chunk, Extraction], Awaitable[None]]
+
+MAX_IN_FLIGHT = 1024
+"""Chunks of one document whose prompts wait in memory; at least as many as the LLM takes at once."""
+LONG_CHUNK_TOKENS = 100
+BATCH_CHUNKS = 8
+"""About two seconds of one core."""
+
+
+class LLMExtractor:
+    """Profile `full`: one call for each chunk, and more where gleaning is on. The port limits and retries.
+
+    `structured` asks for JSON rather than rows.
+    """
+
+    def __init__(self, llm: LLM, settings: IngestSettings, *, structured: bool = False) -> None:
+        self._llm = llm
+        self._gleanings = settings.max_gleaning
+        self._spec = ExtractionSpec(
+            entity_types=tuple(name for part in settings.entity_types.split(",") if (name := part.strip())),
+            language=settings.summary_language,
+            max_entities=settings.max_entities_per_chunk,
+            max_rows=settings.max_relations_per_chunk,
+            structured=structured,
+        )
+
+    async def extract(self, chunks: Sequence[Chunk], done: Done) -> None:
+        failures: dict[int, LightRAGError] = {}
+
+        async def one(chunk: Chunk) -> None:
+            try:
+                extraction = await self._extraction(chunk)
+            except ProviderError as error:
+                failures[chunk.index] = error
+            else:
+                await done(chunk, extraction)
+
+        await _each(chunks, MAX_IN_FLIGHT, one)
+        _raise_failures(failures)
+
+    async def _extraction(self, chunk: Chunk) -> Extraction:
+        request = build_request(chunk, self._spec)
+        reply = await self._reply(request)
+        extraction = read_reply(reply)
+        if not extraction.entities and extraction.repairs and chunk.tokens >= LONG_CHUNK_TOKENS:
+            reply = await self._reply(reminder_request(request, reply, self._spec))
+            extraction = merged(extraction, read_reply(reply))
+        for _ in range(self._gleanings):
+            request = gleaning_request(request, reply, self._spec)
+            reply = await self._reply(request)
+            more = read_reply(reply)
+            if not more.entities and not more.relations:
+                break
+            extraction = merged(extraction, more)
+        return extraction
+
+    async def _reply(self, messages: Messages) -> str:
+        return (await self._llm.complete(ChatRequest(messages, json_schema=reply_schema(self._spec)))).text
+
+
+class LightExtractor:
+    """Profile `light`: names, terms and relations by text analysis in worker processes, without an LLM."""
+
+    def __init__(self, compute: Compute, settings: IngestSettings) -> None:
+        self._compute = compute
+        self._max_entities = settings.max_entities_per_chunk
+
+    async def extract(self, chunks: Sequence[Chunk], done: Done) -> None:
+        failures: dict[int, LightRAGError] = {}
+        names = await self._compute.run(light.full_names, [chunk.text for chunk in chunks])
+
+        async def one(batch: Sequence[Chunk]) -> None:
+            try:
+                texts = [chunk.text for chunk in batch]
+                extractions = await self._compute.run(light.extract, texts, names, self._max_entities)
+            except ProviderError as error:
+                failures.update((chunk.index, error) for chunk in batch)
+            else:
+                for chunk, extraction in zip(batch, extractions, strict=True):
+                    await done(chunk, extraction)
+
+        batches = [chunks[start : start + BATCH_CHUNKS] for start in range(0, len(chunks), BATCH_CHUNKS)]
+        await _each(batches, 2 * self._compute.workers, one)
+        _raise_failures(failures)
+
+
+class NoExtractor:
+    """Profile `vector`: chunks only."""
+
+    async def extract(self, chunks: Sequence[Chunk], done: Done) -> None:
+        for chunk in chunks:
+            await done(chunk, Extraction())
+
+
+async def _each(items: Sequence[T], limit: int, work: Callable[[T], Awaitable[None]]) -> None:
+    """Do the work for all items, at most `limit` at once. The first exception stops the rest and rises."""
+    pending = iter(items)
+
+    async def lane() -> None:
+        for item in pending:
+            await work(item)
+
+    lanes = [asyncio.ensure_future(lane()) for _ in range(min(limit, len(items)))]
+    try:
+        await asyncio.gather(*lanes)
+    finally:
+        for task in lanes:
+            task.cancel()
+        await asyncio.gather(*lanes, return_exceptions=True)
+
+
+def _raise_failures(failures: dict[int, LightRAGError]) -> None:
+    if failures:
+        raise ExtractionFailed(dict(sorted(failures.items())))

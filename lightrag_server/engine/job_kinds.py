@@ -1,0 +1,31 @@
+"""The kinds of work and how their jobs are made."""
+
+from __future__ import annotations
+
+from lightrag_server.ports.jobs import NewJob
+
+PREPARE = "prepare"
+COMMIT = "commit"
+SCAN = "scan"
+CLEAR = "clear"
+
+ALL = (COMMIT, CLEAR, SCAN, PREPARE)
+
+
+def prepare(workspace: str, document_id: str, delay_s: float = 0.0) -> NewJob:
+    """Parse, chunk, extract and embed one document. Touches nothing shared."""
+    return NewJob(PREPARE, workspace, document_id, delay_s=delay_s)
+
+
+def commit(workspace: str) -> NewJob:
+    """Write everything prepared and remove everything marked; alone in its workspace."""
+    return NewJob(COMMIT, workspace, lock=f"write:{workspace}")
+
+
+def clear(workspace: str) -> NewJob:
+    return NewJob(CLEAR, workspace, lock=f"write:{workspace}")
+
+
+def scan(workspace: str, track_id: str) -> NewJob:
+    """Accept the new files of the input folder under one track id."""
+    return NewJob(SCAN, workspace, track_id)

@@ -1,0 +1,219 @@
+"""Evidence for a question: searches in one wave, the graph in a second, passages in a third; no LLM call.
+
+A place is a window. Dense similarity ranks all places of all modes; lexical and graph evidence can lift a place but
+what dense search found stays in the running, so no mode rests on less than plain vector search.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lightrag_server.core import ids, lexical
+from lightrag_server.core.context import Evidence
+from lightrag_server.core.encoding import chunk_from_row
+from lightrag_server.core.folding import with_names
+from lightrag_server.core.fusion import Leg, fuse, ranked
+from lightrag_server.core.keywords import Keywords
+from lightrag_server.core.records import Chunk, Entity, Mode, Pair, Passage, Question, Relation, Subject
+from lightrag_server.engine.stores import Stores
+from lightrag_server.ports.embedding import Embedder
+from lightrag_server.ports.lexical import LexicalHit
+from lightrag_server.ports.vectors import Vector, VectorHit
+
+DENSE_WEIGHT = 1.0
+LEXICAL_WEIGHT = 0.4
+GRAPH_WEIGHT = 0.4
+CANDIDATES_PER_PLACE = 3
+EDGES_PER_ENTITY = 20
+CHUNKS_PER_SUBJECT = 30
+GRAPH_CHUNKS = 40
+EXACT_NAME_SCORE = 1.0
+
+USES_ENTITIES: frozenset[Mode] = frozenset({"local", "hybrid", "mix"})
+USES_FACTS: frozenset[Mode] = frozenset({"global", "hybrid", "mix"})
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """The first wave: what each search found, best first."""
+
+    query: Vector
+    windows: list[VectorHit]
+    lexical: list[LexicalHit]
+    entities: list[VectorHit]
+    facts: list[VectorHit]
+    named: dict[str, Entity]
+
+
+@dataclass(frozen=True, slots=True)
+class GraphEvidence:
+    """The second wave. `subjects` are the scores by which entities and relations lift the chunks that speak of them."""
+
+    entities: list[Entity]
+    relations: list[Relation]
+    subjects: dict[Subject, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    evidence: Evidence
+    counts: dict[str, int]
+
+
+class Retrieval:
+    def __init__(self, stores: Stores, embedder: Embedder, threshold: float) -> None:
+        self._stores = stores
+        self._embedder = embedder
+        self._threshold = threshold
+
+    async def find(self, question: Question, keywords: Keywords) -> Found:
+        """Ranked evidence before the budget. Three waves of storage calls and one embedding call."""
+        hits = await self._search(question, keywords)
+        graph = await self._walk(question, hits)
+        passages = await self._passages(question, hits, graph)
+        counts = {
+            "total_entities_found": len(graph.entities),
+            "total_relations_found": len(graph.relations),
+            "total_chunks_found": len(passages),
+        }
+        return Found(Evidence(graph.entities, graph.relations, passages), counts)
+
+    # -- first wave
+
+    async def _search(self, question: Question, keywords: Keywords) -> Hits:
+        texts = [question.text, *(" ".join(k) for k in (question.low_keywords, question.high_keywords) if k)]
+        vectors = await self._embedder.embed(texts, "query")
+        low = vectors[1] if question.low_keywords else vectors[0]
+        high = vectors[-1] if question.high_keywords else vectors[0]
+        places = question.chunk_top_k * CANDIDATES_PER_PLACE
+        names = [key for name in keywords.low if (key := ids.entity_key(name))]
+        wants_entities, wants_facts = question.mode in USES_ENTITIES, question.mode in USES_FACTS
+        windows, words, entities, facts, named = await asyncio.gather(
+            self._stores.windows.search(vectors[0], places),
+            self._stores.lexical.search(lexical.query_terms(question.text), places),
+            self._stores.entities.search(low, question.top_k if wants_entities else 0, self._threshold),
+            self._stores.facts.search(high, question.top_k if wants_facts else 0, self._threshold),
+            self._stores.graph.entities(names if wants_entities else []),
+        )
+        return Hits(vectors[0], windows, words, entities, facts, named)
+
+    # -- second wave
+
+    async def _walk(self, question: Question, hits: Hits) -> GraphEvidence:
+        """From the entities found to their relations, and from the relations found to their entities."""
+        scores: dict[Subject, float] = dict.fromkeys(hits.named, EXACT_NAME_SCORE)
+        for hit in (*hits.entities, *hits.facts):
+            scores[hit.ref] = max(scores.get(hit.ref, -1.0), hit.score)
+        keys = ranked({s: v for s, v in scores.items() if ids.pair_from(s) is None}, question.top_k)
+        pairs = [p for s in ranked({h.ref: scores[h.ref] for h in hits.facts}) if (p := ids.pair_from(s))]
+        expansions, told = await asyncio.gather(
+            self._stores.graph.expand(keys, EDGES_PER_ENTITY), self._stores.graph.relations(pairs)
+        )
+        around = _by_strength(r for e in expansions.values() for r in e.relations)
+        relations = _merged([told[p] for p in pairs if p in told], around)[: question.top_k * 2]
+        ends = dict.fromkeys(k for p in pairs for k in p)
+        entities = await self._stores.graph.entities([*keys, *ends, *(k for r in relations for k in r.pair)])
+        shown = [entities[k] for k in dict.fromkeys([*keys, *ends]) if k in entities]
+        return GraphEvidence(shown, [with_names(r, entities) for r in relations], scores)
+
+    # -- third wave
+
+    async def _passages(self, question: Question, hits: Hits, graph: GraphEvidence) -> list[Passage]:
+        votes = await self._votes(graph.subjects)
+        lifted = ranked(votes, GRAPH_CHUNKS)
+        chunk_ids = dict.fromkeys([*(h.ref for h in hits.windows), *(h.ref for h in hits.lexical), *lifted])
+        rows = await self._stores.chunks.get(list(chunk_ids))
+        chunks = {i: chunk_from_row(row) for i, row in rows.items()}
+        dense = await self._dense(hits, [chunks[i] for i in chunk_ids if i in chunks])
+        legs = [
+            Leg(dense, DENSE_WEIGHT),
+            Leg({h.id: h.score for h in hits.lexical if h.ref in chunks}, LEXICAL_WEIGHT),
+            Leg(_votes_of_windows(votes, chunks), GRAPH_WEIGHT),
+        ]
+        return _passages_of(fuse(legs), chunks, question.chunk_top_k)
+
+    async def _votes(self, subjects: Mapping[Subject, float]) -> dict[str, float]:
+        """A chunk's share of the scores of what it speaks of; a subject told everywhere says little of any place."""
+        told_in = await self._stores.graph.chunks_of(list(subjects), CHUNKS_PER_SUBJECT)
+        votes: dict[str, float] = {}
+        for subject, chunk_ids in told_in.items():
+            share = max(subjects[subject], 0.0) / len(chunk_ids)
+            for chunk_id in chunk_ids:
+                votes[chunk_id] = votes.get(chunk_id, 0.0) + share
+        return votes
+
+    async def _dense(self, hits: Hits, chunks: Sequence[Chunk]) -> dict[str, float]:
+        """Similarity of every place in the running, also of those that other evidence brought in."""
+        scores = {h.id: h.score for h in hits.windows}
+        others = [w for c in chunks for w in _window_ids(c) if w not in scores]
+        for id_, item in (await self._stores.windows.get(others)).items():
+            scores[id_] = float(np.dot(item.vector, hits.query))
+        return scores
+
+
+def _window_ids(chunk: Chunk) -> list[str]:
+    return [ids.window_id(chunk.id, n) for n in range(len(chunk.windows))]
+
+
+def _votes_of_windows(votes: Mapping[str, float], chunks: Mapping[str, Chunk]) -> dict[str, float]:
+    return {window: votes[i] for i, chunk in chunks.items() if i in votes for window in _window_ids(chunk)}
+
+
+def _by_strength(relations: Iterable[Relation]) -> list[Relation]:
+    distinct = {r.pair: r for r in relations}
+    return sorted(distinct.values(), key=lambda r: (-r.weight, r.pair))
+
+
+def _merged(*groups: Sequence[Relation]) -> list[Relation]:
+    merged: dict[Pair, Relation] = {}
+    for group in groups:
+        for relation in group:
+            merged.setdefault(relation.pair, relation)
+    return list(merged.values())
+
+
+def _passages_of(scores: Mapping[str, float], chunks: Mapping[str, Chunk], limit: int) -> list[Passage]:
+    """The best places as passages, best first. Chosen windows of one chunk that touch become one passage."""
+    place = {ids.window_id(i, n): (c, n) for i, c in chunks.items() for n in range(len(c.windows))}
+    best = [(id_, *place[id_]) for id_ in ranked(scores) if id_ in place][:limit]
+    chosen: dict[str, list[int]] = {}
+    for _, chunk, number in best:
+        chosen.setdefault(chunk.id, []).append(number)
+    passages: list[Passage] = []
+    for chunk_id, numbers in chosen.items():
+        for run in _runs(sorted(numbers)):
+            score = max(scores[ids.window_id(chunk_id, n)] for n in run)
+            passages.append(_passage(chunks[chunk_id], run, score))
+    return sorted(passages, key=lambda p: (-p.score, p.chunk_id, p.start))
+
+
+def _runs(numbers: Sequence[int]) -> list[list[int]]:
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return runs
+
+
+def _passage(chunk: Chunk, run: Sequence[int], score: float) -> Passage:
+    windows = [chunk.windows[n] for n in run]
+    start, end = windows[0].start, windows[-1].end
+    return Passage(
+        chunk_id=chunk.id,
+        document_id=chunk.document_id,
+        file_path=chunk.file_path,
+        text=chunk.text[start - chunk.start : end - chunk.start],
+        start=start,
+        end=end,
+        tokens=sum(w.tokens for w in windows),
+        score=score,
+        headings=chunk.headings,
+        first_page=chunk.first_page,
+        last_page=chunk.last_page,
+    )

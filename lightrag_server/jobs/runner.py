@@ -1,0 +1,167 @@
+"""Claims jobs and runs them: a number of slots in this process, a heartbeat, and an orderly stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+
+from lightrag_server.errors import JobLost, LightRAGError
+from lightrag_server.jobs.handlers import Handlers, RetryLater
+from lightrag_server.jobs.liveness import Liveness
+from lightrag_server.ports.jobs import Job, JobQueue, JobState
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.5
+BEAT_S = 1.0
+STALE_AFTER_S = 20.0
+STOP_GRACE_S = 5.0
+RECONCILE_S = 60.0
+KEEP_ENDED_S = 24 * 3600.0
+
+
+class Runner:
+    """`slots` maps a group of job kinds to how many of them run at once in this process."""
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        handlers: Handlers,
+        liveness: Liveness,
+        slots: Mapping[tuple[str, ...], int],
+        reconcile: Callable[[], Awaitable[int]],
+    ) -> None:
+        self._queue = queue
+        self._handlers = handlers
+        self._liveness = liveness
+        self._slots = slots
+        self._reconcile = reconcile
+        self._wake = asyncio.Event()
+        self._loops: list[asyncio.Task[None]] = []
+        self._running: dict[int, asyncio.Task[None]] = {}
+
+    def wake(self) -> None:
+        """Look for work now rather than at the next poll."""
+        woken, self._wake = self._wake, asyncio.Event()
+        woken.set()
+
+    async def start(self) -> None:
+        await self.recover()
+        self._loops = [asyncio.create_task(self._dispatch(kinds, count)) for kinds, count in self._slots.items()]
+        self._loops += [asyncio.create_task(self._beat()), asyncio.create_task(self._look_after())]
+
+    async def stop(self) -> None:
+        """Stop claiming, give running jobs a moment, hand the rest back."""
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        if self._running:
+            await asyncio.wait(list(self._running.values()), timeout=STOP_GRACE_S)
+        for task in list(self._running.values()):
+            task.cancel()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        await self._queue.release(self._liveness.owner)
+
+    async def recover(self) -> None:
+        """Put back the jobs of processes that ended without handing them back, and of those that fell silent."""
+        for owner in await asyncio.to_thread(self._liveness.dead_owners):
+            await self._queue.release(owner)
+            await asyncio.to_thread(self._liveness.forget, owner)
+        await self._queue.reap(STALE_AFTER_S)
+
+    # -- loops
+
+    async def _dispatch(self, kinds: tuple[str, ...], count: int) -> None:
+        """Keep `count` jobs of these kinds running while there are any."""
+        free = asyncio.Semaphore(count)
+        while True:
+            await free.acquire()
+            woken = self._wake
+            job = await self._claimed(kinds)
+            if job is None:
+                free.release()
+                await _set_or_late(woken, POLL_S)
+                continue
+            task = asyncio.create_task(self._run(job), name=f"{job.kind} {job.subject}")
+            self._running[job.id] = task
+            task.add_done_callback(partial(self._left, job.id, free))
+
+    def _left(self, job_id: int, free: asyncio.Semaphore, _task: asyncio.Task[None]) -> None:
+        self._running.pop(job_id, None)
+        free.release()
+        self.wake()
+
+    async def _claimed(self, kinds: tuple[str, ...]) -> Job | None:
+        try:
+            return await self._queue.claim(self._liveness.owner, kinds)
+        except LightRAGError as error:
+            log.warning("cannot claim jobs: %s", error)
+            return None
+
+    async def _beat(self) -> None:
+        """Tell that this process lives; stop what was lost or cancelled; look after jobs of the dead."""
+        while True:
+            await asyncio.sleep(BEAT_S)
+            try:
+                lost, cancelled = await self._queue.beat(self._liveness.owner, list(self._running))
+                for job_id in lost | cancelled:
+                    if task := self._running.get(job_id):
+                        task.cancel()
+                await self.recover()
+            except LightRAGError as error:
+                log.warning("heartbeat failed: %s", error)
+
+    async def _look_after(self) -> None:
+        """Close the gaps that a crash left between documents, jobs and blobs: at start and every minute."""
+        while True:
+            try:
+                if await self._reconcile():
+                    self.wake()
+                await self._queue.prune(KEEP_ENDED_S)
+            except LightRAGError as error:
+                log.warning("cannot reconcile: %s", error)
+            await asyncio.sleep(RECONCILE_S)
+
+    # -- one job
+
+    async def _run(self, job: Job) -> None:
+        try:
+            await self._ended(job)
+        except LightRAGError as error:
+            log.warning("cannot end job=%d kind=%s: %s; it will be run again", job.id, job.kind, error)
+
+    async def _ended(self, job: Job) -> None:
+        try:
+            await self._handlers.run(job)
+        except RetryLater as later:
+            log.info(
+                "job=%d kind=%s subject=%s again in %.1f s: %s", job.id, job.kind, job.subject, later.delay_s, later
+            )
+            await self._queue.retry(job, later.delay_s, str(later))
+        except JobLost as lost:
+            await self._queue.finish(job, JobState.CANCELLED, str(lost))
+        except asyncio.CancelledError:
+            await asyncio.shield(self._given_back(job))
+            raise
+        except Exception as error:
+            log.exception("job=%d kind=%s subject=%s failed", job.id, job.kind, job.subject)
+            await self._queue.finish(job, JobState.FAILED, f"{type(error).__name__}: {error}")
+        else:
+            await self._queue.finish(job, JobState.DONE)
+
+    async def _given_back(self, job: Job) -> None:
+        """A cancelled job ends; one that this process only lets go of at its own stop is put back."""
+        current = (await self._queue.get([job.id])).get(job.id)
+        if current and current.is_cancelled:
+            await self._queue.finish(job, JobState.CANCELLED)
+        else:
+            await self._queue.retry(job, 0.0)
+
+
+async def _set_or_late(event: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return

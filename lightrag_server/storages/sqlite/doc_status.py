@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from lightrag_server.core.encoding import document_from_row, document_to_row, from_bytes, to_bytes
+from lightrag_server.core.records import DocStatus, Document, Stage
+from lightrag_server.ports.doc_status import Filter, Page, SortField
+from lightrag_server.storages.sqlite.arrays import text_array
+from lightrag_server.storages.sqlite.database import Database
+
+_COLUMNS = "id, file_path, status, stage, track_id, content_hash, created_at, updated_at, data"
+_PLACES = "?, ?, ?, ?, ?, ?, ?, ?, ?"
+_ADD = f"INSERT INTO documents ({_COLUMNS}) VALUES ({_PLACES}) ON CONFLICT DO NOTHING"
+_PUT = f"INSERT OR REPLACE INTO documents ({_COLUMNS}) VALUES ({_PLACES})"
+_UPDATE = f"UPDATE documents SET ({_COLUMNS}) = ({_PLACES}) WHERE id = ? AND stage IN (SELECT value FROM json_each(?))"
+_GET = "SELECT data FROM documents WHERE id IN (SELECT value FROM json_each(?))"
+_DELETE = "DELETE FROM documents WHERE id IN (SELECT value FROM json_each(?))"
+_BEHIND = "(created_at, id) > (SELECT created_at, id FROM documents WHERE id = ?)"
+_ORDERS: dict[SortField, str] = {
+    "updated_at": "updated_at {way}, id {way}",
+    "created_at": "created_at {way}, id {way}",
+    "id": "id {way}",
+    "file_path": "file_path {way}, id {way}",
+}
+
+
+class SQLiteDocStatusStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, documents: Sequence[Document]) -> set[str]:
+        def write(connection: sqlite3.Connection) -> set[str]:
+            return {d.id for d in documents if connection.execute(_ADD, _row(d)).rowcount == 0}
+
+        return await self._database.write(write) if documents else set()
+
+    async def put(self, documents: Sequence[Document]) -> None:
+        if documents:
+            await self._database.write(lambda c: c.executemany(_PUT, map(_row, documents)))
+
+    async def update(self, document: Document, expected: Collection[Stage]) -> bool:
+        values = (*_row(document), document.id, text_array(expected))
+        return await self._database.write(lambda c: c.execute(_UPDATE, values).rowcount == 1)
+
+    async def get(self, ids: Collection[str]) -> dict[str, Document]:
+        if not ids:
+            return {}
+        wanted = text_array(ids)
+        return await self._database.read(lambda c: {d.id: d for d in _documents(c.execute(_GET, (wanted,)))})
+
+    async def find(self, where: Filter, limit: int | None = None, after: str | None = None) -> list[Document]:
+        conditions, values = _conditions(where)
+        if after is not None:
+            conditions, values = [*conditions, _BEHIND], [*values, after]
+        statement = f"SELECT data FROM documents {_where(conditions)} ORDER BY created_at, id LIMIT ?"
+        values = [*values, -1 if limit is None else limit]
+        return await self._database.read(lambda c: _documents(c.execute(statement, values)))
+
+    async def page(self, where: Filter, page: Page) -> tuple[list[Document], int]:
+        conditions, values = _conditions(where)
+        order = _ORDERS[page.sort].format(way="DESC" if page.descending else "ASC")
+        rows = f"SELECT data FROM documents {_where(conditions)} ORDER BY {order} LIMIT ? OFFSET ?"
+        total = f"SELECT count(*) FROM documents {_where(conditions)}"
+        window = (page.size, (page.number - 1) * page.size)
+
+        def read(connection: sqlite3.Connection) -> tuple[list[Document], int]:
+            found = _documents(connection.execute(rows, (*values, *window)))
+            return found, int(connection.execute(total, values).fetchone()[0])
+
+        return await self._database.read(read)
+
+    async def counts(self) -> dict[DocStatus, int]:
+        statement = "SELECT status, count(*) FROM documents GROUP BY status"
+        found = await self._database.read(lambda c: dict(c.execute(statement).fetchall()))
+        return {status: found.get(status.value, 0) for status in DocStatus}
+
+    async def delete(self, ids: Collection[str]) -> None:
+        if ids:
+            wanted = text_array(ids)
+            await self._database.write(lambda c: c.execute(_DELETE, (wanted,)))
+
+    async def clear(self) -> None:
+        await self._database.write(lambda c: c.execute("DELETE FROM documents"))
+
+
+def _row(document: Document) -> tuple[Any, ...]:
+    return (
+        document.id,
+        document.file_path,
+        document.status.value,
+        document.stage.value,
+        document.track_id,
+        document.content_hash,
+        document.created_at,
+        document.updated_at,
+        to_bytes(document_to_row(document)),
+    )
+
+
+def _documents(cursor: sqlite3.Cursor) -> list[Document]:
+    return [document_from_row(from_bytes(data)) for (data,) in cursor]
+
+
+def _conditions(where: Filter) -> tuple[list[str], list[Any]]:
+    conditions: list[str] = []
+    values: list[Any] = []
+    for column, allowed in (("status", where.statuses), ("stage", where.stages)):
+        if allowed is not None:
+            conditions.append(f"{column} IN (SELECT value FROM json_each(?))")
+            values.append(text_array(allowed))
+    equal = (("track_id", where.track_id), ("content_hash", where.content_hash), ("file_path", where.file_path))
+    for column, value in equal:
+        if value is not None:
+            conditions.append(f"{column} = ?")
+            values.append(value)
+    return conditions, values
+
+
+def _where(conditions: Sequence[str]) -> str:
+    return "WHERE " + " AND ".join(conditions) if conditions else ""

@@ -1,0 +1,60 @@
+"""Breadth-first walks over the stored graph."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from lightrag_server.core.encoding import entity_from_row, from_bytes, relation_from_row
+from lightrag_server.core.records import Entity, Relation
+from lightrag_server.ports.graph import Subgraph
+from lightrag_server.storages.sqlite.arrays import id_array
+
+_START = "SELECT id FROM subjects JOIN entities USING (id) WHERE subject = ?"
+_BUSIEST = "SELECT id FROM entities ORDER BY degree DESC, name LIMIT ?"
+_NEIGHBOURS = (
+    "SELECT id FROM entities WHERE id IN (SELECT other_id FROM links WHERE node IN (SELECT value FROM json_each(?)))"
+    " AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY degree DESC, name LIMIT ?"
+)
+_ENTITIES = "SELECT id, data FROM entities WHERE id IN (SELECT value FROM json_each(?))"
+_BETWEEN = (
+    "SELECT data FROM relations WHERE id IN"
+    " (SELECT relation FROM links WHERE node IN (SELECT value FROM json_each(:nodes))"
+    " AND other_id IN (SELECT value FROM json_each(:nodes)))"
+)
+
+
+def subgraph(connection: sqlite3.Connection, key: str | None, max_depth: int, max_nodes: int) -> Subgraph:
+    """As `GraphStore.subgraph`. One query per level."""
+    if key is None:
+        nodes = _ids(connection, _BUSIEST, max_nodes + 1)
+    else:
+        nodes = _reached(connection, key, max_depth, max_nodes)
+    kept = nodes[:max_nodes]
+    return Subgraph(_entities(connection, kept), _between(connection, kept), is_truncated=len(nodes) > max_nodes)
+
+
+def _reached(connection: sqlite3.Connection, key: str, max_depth: int, max_nodes: int) -> list[int]:
+    """Nodes within the depth, nearest first; one more than `max_nodes` when there are more."""
+    reached = frontier = _ids(connection, _START, key)
+    for _ in range(max_depth):
+        if not frontier or len(reached) > max_nodes:
+            break
+        room = max_nodes + 1 - len(reached)
+        frontier = _ids(connection, _NEIGHBOURS, id_array(frontier), id_array(reached), room)
+        reached = reached + frontier
+    return reached
+
+
+def _ids(connection: sqlite3.Connection, statement: str, *values: str | int) -> list[int]:
+    return [number for (number,) in connection.execute(statement, values)]
+
+
+def _entities(connection: sqlite3.Connection, nodes: Sequence[int]) -> tuple[Entity, ...]:
+    rows = dict(connection.execute(_ENTITIES, (id_array(nodes),)).fetchall())
+    return tuple(entity_from_row(from_bytes(rows[number])) for number in nodes)
+
+
+def _between(connection: sqlite3.Connection, nodes: Sequence[int]) -> tuple[Relation, ...]:
+    rows = connection.execute(_BETWEEN, {"nodes": id_array(nodes)})
+    return tuple(sorted((relation_from_row(from_bytes(data)) for (data,) in rows), key=lambda r: r.pair))

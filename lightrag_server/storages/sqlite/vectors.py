@@ -1,0 +1,320 @@
+"""Vectors in SQLite. The truth is half-precision rows; `vector_cache` makes searching them fast.
+
+A search scans the cache for candidates and scores those exactly. Rows that the cache does not hold yet, such as those
+of the transaction it runs in, are all scored exactly, so what is found never depends on the state of the cache.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from lightrag_server.core.ids import md5_hex
+from lightrag_server.errors import DimensionMismatch
+from lightrag_server.ports.vectors import Vector, VectorHit, VectorItem
+from lightrag_server.storages.sqlite.database import Database
+from lightrag_server.storages.sqlite.vector_cache import NOTHING, Changes, Mark, Matrix, best, cache_at
+
+VECTOR_SCHEMA = """
+CREATE TABLE vector_spaces (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    namespace TEXT NOT NULL UNIQUE,
+    epoch BLOB NOT NULL,
+    dimension INTEGER NOT NULL,
+    slots INTEGER NOT NULL,
+    change INTEGER NOT NULL
+);
+-- place is space << 32 | slot; a row without an id is a slot to be used again
+CREATE TABLE vectors (
+    place INTEGER PRIMARY KEY,
+    space INTEGER NOT NULL,
+    change INTEGER NOT NULL,
+    id TEXT,
+    ref TEXT,
+    vector BLOB
+);
+CREATE UNIQUE INDEX vectors_by_id ON vectors (space, id);
+CREATE INDEX vectors_by_change ON vectors (space, change);
+CREATE INDEX vectors_free ON vectors (space) WHERE id IS NULL;
+"""
+
+CANDIDATES_PER_HIT = 4
+MIN_CANDIDATES = 100
+_BATCH = 1024
+
+_UPSERT = """
+INSERT INTO vectors (place, space, change, id, ref, vector) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (place) DO UPDATE SET
+    change = excluded.change, id = excluded.id, ref = excluded.ref, vector = excluded.vector
+WHERE id IS NOT excluded.id OR ref IS NOT excluded.ref OR vector IS NOT excluded.vector
+"""
+
+log = logging.getLogger(__name__)
+Row = tuple[str, str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class _Space:
+    """A namespace as one snapshot sees it."""
+
+    number: int
+    mark: Mark
+
+    def place(self, slot: int) -> int:
+        return self.number << 32 | slot
+
+
+class SQLiteVectorStore:
+    """`cache_folder` is shared by the processes of one host; everything in it may be deleted at any time."""
+
+    def __init__(self, database: Database, namespace: str, cache_folder: Path) -> None:
+        self._database = database
+        self._namespace = namespace
+        self._cache = cache_at(cache_folder / f"{md5_hex(namespace)}.int8")
+
+    async def search(self, query: Vector, top_k: int, threshold: float = -1.0) -> list[VectorHit]:
+        find = functools.partial(self._find, query=np.asarray(query, np.float32), top_k=top_k, threshold=threshold)
+        if not self._database.in_transaction:
+            hits = await self._database.read(functools.partial(find, needs_current_cache=True))
+            if hits is not None:
+                return hits
+            await self._database.read(self._catch_up)
+        return await self._database.read(find) or []
+
+    async def put(self, items: Sequence[VectorItem]) -> None:
+        latest = {item.id: item for item in items}
+        if latest:
+            await self._database.write(lambda connection: self._put(connection, latest))
+
+    async def get(self, ids: Collection[str]) -> dict[str, VectorItem]:
+        return await self._database.read(lambda connection: self._get(connection, ids))
+
+    async def missing(self, ids: Collection[str]) -> set[str]:
+        return set(ids) - await self._database.read(lambda connection: self._slots_of(connection, ids).keys())
+
+    async def delete(self, ids: Collection[str]) -> None:
+        await self._database.write(lambda connection: self._delete(connection, ids))
+
+    async def count(self) -> int:
+        return await self._database.read(self._count)
+
+    async def clear(self) -> None:
+        await self._database.write(self._clear)
+        self._cache.discard()
+
+    # -- searching, in threads
+
+    def _find(
+        self,
+        connection: sqlite3.Connection,
+        query: Vector,
+        top_k: int,
+        threshold: float,
+        needs_current_cache: bool = False,
+    ) -> list[VectorHit] | None:
+        """None when the cache should be brought up to date first."""
+        with self._cache.shared() as matrix:
+            # the snapshot begins here, after the lock: no other process can have taken the cache beyond it
+            space = self._space(connection)
+            if space is None or top_k <= 0 or not self._accepts(connection, space, len(query)):
+                return []
+            if needs_current_cache and matrix.mark != space.mark:
+                return None
+            if matrix.mark.epoch != space.mark.epoch or matrix.mark.change > space.mark.change:
+                matrix = Matrix(NOTHING, None)
+            scores = matrix.scores(query) if matrix.mark.slots else np.empty(0, np.float32)
+        since = matrix.mark.change
+        changed = _changed_slots(connection, space, since)
+        scores[changed[changed < len(scores)]] = -np.inf
+        slots = best(scores, max(CANDIDATES_PER_HIT * top_k, MIN_CANDIDATES))
+        rows = _rows_at(connection, space, slots)
+        if len(changed):
+            rows = [*rows, *_ranked_rows(_rows_since(connection, space, since), query, top_k)]
+        return _hits(rows, query, top_k, threshold)
+
+    def _catch_up(self, connection: sqlite3.Connection) -> None:
+        """Write what the cache lacks: by number of changed rows, not by size. Without a cache searches are slow but
+        right, so a full or read-only disk is no reason to fail."""
+        try:
+            with self._cache.exclusive() as writer:
+                space = self._space(connection)
+                if space is None or writer.mark == space.mark:
+                    return
+                since = writer.begin(space.mark)
+                for changes in _changes_since(connection, space, since):
+                    writer.apply(space.mark.dimension, changes)
+                writer.finish(space.mark)
+        except OSError as error:
+            log.warning("vector cache of %r cannot be written, searching without it: %s", self._namespace, error)
+
+    # -- reading and writing, in threads
+
+    def _space(self, connection: sqlite3.Connection) -> _Space | None:
+        sql = "SELECT number, epoch, dimension, slots, change FROM vector_spaces WHERE namespace = ?"
+        row = connection.execute(sql, (self._namespace,)).fetchone()
+        return _Space(row[0], Mark(*row[1:])) if row else None
+
+    def _put(self, connection: sqlite3.Connection, items: dict[str, VectorItem]) -> None:
+        dimensions = {item.vector.shape for item in items.values()}
+        if len(dimensions) > 1 or any(len(shape) != 1 for shape in dimensions):
+            raise DimensionMismatch(f"vectors for {self._namespace!r} differ in their length")
+        space = self._space_for(connection, dimensions.pop()[0])
+        slots = self._slots_of(connection, items)
+        new = [id for id in items if id not in slots]
+        slots.update(zip(new, _free_slots(connection, space, len(new)), strict=True))
+        change = space.mark.change + 1
+        halves = np.stack([item.vector for item in items.values()]).astype(np.float16)
+        connection.executemany(
+            _UPSERT,
+            (
+                (space.place(slots[item.id]), space.number, change, item.id, item.ref, half.tobytes())
+                for item, half in zip(items.values(), halves, strict=True)
+            ),
+        )
+        _advance(connection, space, max(slots.values()) + 1)
+
+    def _space_for(self, connection: sqlite3.Connection, dimension: int) -> _Space:
+        space = self._space(connection)
+        if space is not None and not self._accepts(connection, space, dimension):
+            self._clear(connection)
+            space = None
+        if space is None:
+            connection.execute(
+                "INSERT INTO vector_spaces (namespace, epoch, dimension, slots, change) VALUES (?, ?, ?, 0, 0)",
+                (self._namespace, os.urandom(16), dimension),
+            )
+            space = self._space(connection)
+            assert space is not None
+        return space
+
+    def _slots_of(self, connection: sqlite3.Connection, ids: Collection[str]) -> dict[str, int]:
+        """Slots of the ids that are known."""
+        space = self._space(connection)
+        if space is None:
+            return {}
+        sql = "SELECT id, place FROM vectors WHERE space = ? AND id IN (SELECT value FROM json_each(?))"
+        return {id: place & 0xFFFFFFFF for id, place in connection.execute(sql, (space.number, _json(ids)))}
+
+    def _get(self, connection: sqlite3.Connection, ids: Collection[str]) -> dict[str, VectorItem]:
+        space = self._space(connection)
+        if space is None:
+            return {}
+        sql = "SELECT id, ref, vector FROM vectors WHERE space = ? AND id IN (SELECT value FROM json_each(?))"
+        return {
+            id: VectorItem(id, ref, np.frombuffer(vector, np.float16).astype(np.float32))
+            for id, ref, vector in connection.execute(sql, (space.number, _json(ids)))
+        }
+
+    def _delete(self, connection: sqlite3.Connection, ids: Collection[str]) -> None:
+        space = self._space(connection)
+        slots = self._slots_of(connection, ids)
+        if space is None or not slots:
+            return
+        connection.executemany(
+            "UPDATE vectors SET change = ?, id = NULL, ref = NULL, vector = NULL WHERE place = ?",
+            ((space.mark.change + 1, space.place(slot)) for slot in slots.values()),
+        )
+        _advance(connection, space)
+
+    def _count(self, connection: sqlite3.Connection) -> int:
+        space = self._space(connection)
+        if space is None:
+            return 0
+        sql = "SELECT count(*) FROM vectors WHERE space = ? AND id IS NULL"
+        return space.mark.slots - connection.execute(sql, (space.number,)).fetchone()[0]
+
+    def _clear(self, connection: sqlite3.Connection) -> None:
+        sql = "DELETE FROM vectors WHERE space IN (SELECT number FROM vector_spaces WHERE namespace = ?)"
+        connection.execute(sql, (self._namespace,))
+        connection.execute("DELETE FROM vector_spaces WHERE namespace = ?", (self._namespace,))
+
+    def _accepts(self, connection: sqlite3.Connection, space: _Space, dimension: int) -> bool:
+        """Whether vectors are of the length stored; False also when all vectors of another length are gone."""
+        if dimension == space.mark.dimension:
+            return True
+        if self._count(connection) == 0:
+            return False
+        raise DimensionMismatch(
+            f"{self._namespace!r} holds vectors of {space.mark.dimension} dimensions, not of {dimension}: "
+            "the embedding model has changed"
+        )
+
+
+def _advance(connection: sqlite3.Connection, space: _Space, slots: int = 0) -> None:
+    connection.execute(
+        "UPDATE vector_spaces SET change = change + 1, slots = max(slots, ?) WHERE number = ?", (slots, space.number)
+    )
+
+
+def _free_slots(connection: sqlite3.Connection, space: _Space, wanted: int) -> list[int]:
+    sql = "SELECT place FROM vectors WHERE space = ? AND id IS NULL LIMIT ?"
+    free = [place & 0xFFFFFFFF for (place,) in connection.execute(sql, (space.number, wanted))]
+    return [*free, *range(space.mark.slots, space.mark.slots + wanted - len(free))]
+
+
+def _changed_slots(connection: sqlite3.Connection, space: _Space, since: int) -> NDArray[np.int64]:
+    if since >= space.mark.change:
+        return np.empty(0, np.int64)
+    sql = "SELECT place FROM vectors WHERE space = ? AND change > ?"
+    places = [place for (place,) in connection.execute(sql, (space.number, since))]
+    return np.array(places, np.int64) & 0xFFFFFFFF
+
+
+def _changes_since(connection: sqlite3.Connection, space: _Space, since: int) -> Iterator[Changes]:
+    sql = "SELECT place, vector FROM vectors WHERE space = ? AND change > ?"
+    cursor = connection.execute(sql, (space.number, since))
+    nothing = bytes(2 * space.mark.dimension)
+    while batch := sorted(cursor.fetchmany(_BATCH)):
+        slots = np.array([place for place, _ in batch], np.int64) & 0xFFFFFFFF
+        is_free = np.array([vector is None for _, vector in batch])
+        yield Changes(slots, _matrix([vector or nothing for _, vector in batch]), is_free)
+
+
+def _rows_at(connection: sqlite3.Connection, space: _Space, slots: NDArray[np.int64]) -> list[Row]:
+    places = (slots + (space.number << 32)).tolist()
+    sql = "SELECT id, ref, vector FROM vectors WHERE place IN (SELECT value FROM json_each(?)) AND id IS NOT NULL"
+    return connection.execute(sql, (_json(places),)).fetchall()
+
+
+def _rows_since(connection: sqlite3.Connection, space: _Space, since: int) -> Iterator[Row]:
+    sql = "SELECT id, ref, vector FROM vectors WHERE space = ? AND change > ? AND id IS NOT NULL"
+    return connection.execute(sql, (space.number, since))
+
+
+def _ranked_rows(rows: Iterator[Row], query: Vector, top_k: int) -> list[Row]:
+    """The `top_k` best of any number of rows, holding few of them at a time."""
+    kept: list[Row] = []
+    while batch := list(islice(rows, _BATCH)):
+        kept = [row for _, row in _scored([*kept, *batch], query)[:top_k]]
+    return kept
+
+
+def _hits(rows: Sequence[Row], query: Vector, top_k: int, threshold: float) -> list[VectorHit]:
+    ranked = _scored(rows, query)[:top_k]
+    return [VectorHit(id, ref, score) for score, (id, ref, _) in ranked if score >= threshold]
+
+
+def _scored(rows: Sequence[Row], query: Vector) -> list[tuple[float, Row]]:
+    """Best first, ties by id. Summed row by row, so that equal vectors score equal wherever they stand."""
+    if not rows:
+        return []
+    scores = (_matrix([vector for _, _, vector in rows]) * query).sum(axis=1).clip(-1.0, 1.0).tolist()
+    return sorted(zip(scores, rows, strict=True), key=lambda scored: (-scored[0], scored[1][0]))
+
+
+def _matrix(vectors: Sequence[bytes]) -> NDArray[np.float32]:
+    return np.frombuffer(b"".join(vectors), np.float16).reshape(len(vectors), -1).astype(np.float32)
+
+
+def _json(values: Iterable[str] | Iterable[int]) -> str:
+    return orjson.dumps(list(values)).decode()

@@ -1,0 +1,116 @@
+"""Sentences, citations, fusion, keywords and context fitting: small pure parts."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lightrag_server.core.citations import CitationFilter, checked
+from lightrag_server.core.context import Evidence, fit, number_sources, render
+from lightrag_server.core.fusion import Leg, fuse, interleave, ranked
+from lightrag_server.core.keywords import keywords_of
+from lightrag_server.core.passages import parts_of
+from lightrag_server.core.records import Budget, Passage
+from lightrag_server.core.sentences import sentence_spans
+
+
+def sentences(text: str) -> list[str]:
+    return [text[a:b] for a, b in sentence_spans(text)]
+
+
+def test_sentences_end_at_marks_but_not_at_abbreviations() -> None:
+    assert sentences("Mr. Scrooge came. “Humbug!” he said. No") == ["Mr. Scrooge came.", "“Humbug!”", "he said.", "No"]
+
+
+def test_chinese_sentences_end_at_their_marks() -> None:
+    assert sentences("史克鲁奇来了。“胡说！”他说。") == ["史克鲁奇来了。", "“胡说！”", "他说。"]
+
+
+@given(st.text(max_size=300))
+def test_sentences_cover_all_that_is_not_white_space(text: str) -> None:
+    spans = sentence_spans(text)
+    assert all(a < b for a, b in spans)
+    assert all(first[1] <= second[0] for first, second in zip(spans, spans[1:], strict=False))
+    inside = "".join(text[a:b] for a, b in spans)
+    assert "".join(inside.split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("He died [1].", "He died [1]."),
+        ("He died [7].", "He died ."),
+        ("He died [1, 7].", "He died [1]."),
+        ("a[0] and [see 1]", "a and [see 1]"),
+    ],
+)
+def test_marks_of_unknown_sources_are_removed(text: str, expected: str) -> None:
+    assert checked(text, ["1", "2"]) == expected
+
+
+@given(st.lists(st.sampled_from(["[", "]", "1", "9", ", ", "text ", "[1]", "[9]", "[[", "2"]), max_size=30))
+def test_a_stream_is_checked_as_its_whole_text_would_be(deltas: list[str]) -> None:
+    citations = CitationFilter(["1", "2"])
+    streamed = "".join(piece for delta in deltas for piece in citations.feed(delta)) + "".join(citations.flush())
+    assert streamed == checked("".join(deltas), ["1", "2"])
+
+
+def test_a_stream_without_marks_is_not_held_back() -> None:
+    citations = CitationFilter(["1"])
+    assert list(citations.feed("Scrooge was a miser")) == ["Scrooge was a miser"]
+    assert list(citations.feed(" [")) == [" "]
+    assert list(citations.feed("1] and")) == ["[1] and"]
+
+
+def test_a_place_found_by_several_legs_comes_before_one_found_by_one() -> None:
+    fused = fuse([Leg({"a": 0.9, "b": 0.8}, 1.0), Leg({"b": 3.0, "c": 1.0}, 1.0)])
+    assert ranked(fused)[0] == "b"
+
+
+def test_an_empty_leg_changes_nothing() -> None:
+    assert fuse([Leg({"a": 0.5}, 1.0), Leg({}, 5.0)]) == {"a": 1.0}
+
+
+def test_interleaving_takes_the_best_of_each_first() -> None:
+    assert interleave(["a", "b", "c"], ["b", "x"]) == ["a", "b", "x", "c"]
+
+
+def test_names_are_specific_keywords_and_other_words_are_themes() -> None:
+    keywords = keywords_of("Who was Ebenezer Scrooge's partner in business?")
+    assert keywords.low == ("Ebenezer Scrooge",)
+    assert "partner" in keywords.high
+
+
+def test_chinese_questions_have_keywords() -> None:
+    assert "史克鲁奇" in " ".join(keywords_of("史克鲁奇的合伙人是谁？").low)
+
+
+def test_two_questions_in_one_are_told_apart() -> None:
+    assert len(parts_of("Who was Scrooge's partner, and when did he die?")) == 2
+    assert len(parts_of("Who was Scrooge's partner?")) == 1
+
+
+def passage(document: str, score: float, tokens: int = 100) -> Passage:
+    return Passage(f"{document}-chunk-000", document, f"{document}.txt", f"text of {document}", 0, 10, tokens, score)
+
+
+def test_sources_are_numbered_by_their_best_passage() -> None:
+    passages, references = number_sources([passage("b", 0.9), passage("a", 0.8), passage("b", 0.7)])
+    assert [(r.id, r.file_path) for r in references] == [("1", "b.txt"), ("2", "a.txt")]
+    assert [p.reference_id for p in passages] == ["1", "2", "1"]
+
+
+def test_passages_stop_at_the_budget_but_one_always_stays() -> None:
+    evidence = Evidence([], [], [passage("a", 0.9), passage("b", 0.8), passage("c", 0.7)])
+    roomy = fit(evidence, Budget(10, 10, 400), spent=0, count=len)
+    tight = fit(evidence, Budget(10, 10, 1), spent=0, count=len)
+    assert len(roomy.passages) == 2
+    assert [p.document_id for p in tight.passages] == ["a"]
+
+
+def test_the_rendered_context_lists_the_numbered_sources() -> None:
+    context = fit(Evidence([], [], [passage("a", 0.9)]), Budget(10, 10, 1000), spent=0, count=len)
+    text = render(context)
+    assert '"reference_id": "1"' in text
+    assert text.endswith("[1] a.txt")

@@ -1,0 +1,444 @@
+"""A model vendor on a real port: OpenAI's and Ollama's wire, counters, and faults on demand.
+
+`in_thread()` serves tests, `in_process()` serves benchmarks; both yield a `Vendor` to steer it by. By hand:
+`python -m tests.vendor --port 8001 --dimension 1024`. The replies are those of the binding `fake`.
+
+POST /control takes any of `Settings`' fields and "faults": a list of {"kind", "on", "next", …}:
+  status (status, retry_after, code), timeout, hang_up, rubbish, empty, wrong_dimension.
+GET /stats gives the counters, POST /reset clears counters, settings and faults.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from queue import Queue
+from typing import Any, cast
+
+import httptools
+import orjson
+
+from lightrag_server.bindings.local.fake import deltas_of, reply_to, token_count, vectors_of
+from lightrag_server.core.records import Turn
+
+STREAMS = {"openai": b"text/event-stream", "ollama": b"application/x-ndjson"}
+
+
+@dataclass(slots=True)
+class Settings:
+    """`refuses` names request parameters that are answered with 400; `ignores_base64` sends numbers all the same."""
+
+    latency_s: float = 0.0
+    embed_latency_s: float = 0.0
+    delta_delay_s: float = 0.0
+    dimension: int = 256
+    refuses: list[str] = field(default_factory=list[str])
+    ignores_base64: bool = False
+
+
+@dataclass(slots=True)
+class Stats:
+    chat: int = 0
+    stream: int = 0
+    embed: int = 0
+    other: int = 0
+    texts: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cancelled_streams: int = 0
+    connections: int = 0
+    in_flight: int = 0
+    max_in_flight: int = 0
+
+
+@dataclass(slots=True)
+class Fault:
+    """Applies to the next `next` calls of kind `on` (chat, embed or any)."""
+
+    kind: str
+    on: str = "any"
+    next: int = 1
+    status: int = 500
+    retry_after: str | None = None
+    code: str | None = None
+
+
+class State:
+    def __init__(self, dimension: int) -> None:
+        self.initial = dimension
+        self.reset()
+
+    def reset(self) -> None:
+        self.settings = Settings(dimension=self.initial)
+        self.stats = Stats()
+        self.faults: list[Fault] = []
+        self.last_body: dict[str, Any] = {}
+        self.last_authorization = ""
+
+    def control(self, wanted: dict[str, Any]) -> None:
+        self.faults += [Fault(**fault) for fault in wanted.pop("faults", [])]
+        for name, value in wanted.items():
+            setattr(self.settings, name, value)
+
+    def next_fault(self, kind: str) -> Fault | None:
+        fault = next((f for f in self.faults if f.on in (kind, "any")), None)
+        if fault is not None:
+            fault.next -= 1
+            if fault.next <= 0:
+                self.faults.remove(fault)
+        return fault
+
+
+# ----------------------------------------------------------------------------- replies
+
+
+@dataclass(slots=True)
+class Reply:
+    """`parts` are written one after the other, each as a chunk; without them `body` is the whole reply."""
+
+    body: bytes = b""
+    status: int = 200
+    content_type: bytes = b"application/json"
+    headers: bytes = b""
+    parts: list[bytes] | None = None
+
+
+def refused(status: int, code: str | None = None, param: str | None = None, retry_after: str | None = None) -> Reply:
+    error = {"message": "as told by the test", "type": "test", "code": code, "param": param}
+    headers = f"Retry-After: {retry_after}\r\n".encode() if retry_after is not None else b""
+    return Reply(orjson.dumps({"error": error}), status, headers=headers)
+
+
+def chat(state: State, body: dict[str, Any], wire: str) -> Reply:
+    messages = [Turn(m["role"], m["content"]) for m in body["messages"]]
+    text = reply_to(messages, schema_of(body, wire))
+    tokens = sum(token_count(turn.content) for turn in messages), token_count(text)
+    state.stats.prompt_tokens += tokens[0]
+    state.stats.completion_tokens += tokens[1]
+    make = openai_chat if wire == "openai" else ollama_chat
+    return make(body, text, tokens)
+
+
+def schema_of(body: dict[str, Any], wire: str) -> dict[str, Any] | None:
+    if wire == "ollama":
+        return body.get("format")
+    return body.get("response_format", {}).get("json_schema", {}).get("schema")
+
+
+def openai_chat(body: dict[str, Any], text: str, tokens: tuple[int, int]) -> Reply:
+    usage = {"prompt_tokens": tokens[0], "completion_tokens": tokens[1], "total_tokens": sum(tokens)}
+    head = {"id": "chatcmpl-1", "created": 1, "model": body["model"]}
+    if not body.get("stream"):
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        return Reply(orjson.dumps(head | {"object": "chat.completion", "choices": [choice], "usage": usage}))
+    head["object"] = "chat.completion.chunk"
+    rows = [head | {"choices": [{"index": 0, "delta": {"content": d}, "finish_reason": None}]} for d in deltas_of(text)]
+    rows.append(head | {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    if body.get("stream_options", {}).get("include_usage"):
+        rows.append(head | {"choices": [], "usage": usage})
+    parts = [b"data: " + orjson.dumps(row) + b"\n\n" for row in rows]
+    return Reply(content_type=STREAMS["openai"], parts=[*parts, b"data: [DONE]\n\n"])
+
+
+def ollama_chat(body: dict[str, Any], text: str, tokens: tuple[int, int]) -> Reply:
+    head = {"model": body["model"], "created_at": "2026-01-01T00:00:00Z"}
+    counts = {"done": True, "done_reason": "stop", "prompt_eval_count": tokens[0], "eval_count": tokens[1]}
+    if not body.get("stream"):
+        return Reply(orjson.dumps(head | {"message": {"role": "assistant", "content": text}} | counts))
+    rows = [head | {"message": {"role": "assistant", "content": d}, "done": False} for d in deltas_of(text)]
+    rows.append(head | {"message": {"role": "assistant", "content": ""}} | counts)
+    return Reply(content_type=STREAMS["ollama"], parts=[orjson.dumps(row) + b"\n" for row in rows])
+
+
+def embed(state: State, body: dict[str, Any], wire: str, dimension: int) -> Reply:
+    texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+    vectors = vectors_of(texts, dimension)
+    state.stats.texts += len(texts)
+    tokens = sum(map(token_count, texts))
+    state.stats.prompt_tokens += tokens
+    numbers = orjson.OPT_SERIALIZE_NUMPY
+    if wire == "ollama":
+        return Reply(
+            orjson.dumps({"model": body["model"], "embeddings": vectors, "prompt_eval_count": tokens}, option=numbers)
+        )
+    is_base64 = body.get("encoding_format") == "base64" and not state.settings.ignores_base64
+    rows = [base64.b64encode(v.tobytes()).decode() if is_base64 else v for v in vectors]
+    data = [{"object": "embedding", "index": i, "embedding": row} for i, row in enumerate(rows)]
+    # the interface promises an index for each, not an order
+    whole = {"object": "list", "data": data[::-1], "model": body["model"], "usage": {"prompt_tokens": tokens}}
+    return Reply(orjson.dumps(whole, option=numbers))
+
+
+CALLS = {
+    "/v1/chat/completions": ("chat", "openai"),
+    "/v1/embeddings": ("embed", "openai"),
+    "/api/chat": ("chat", "ollama"),
+    "/api/embed": ("embed", "ollama"),
+}
+
+
+def refusal(state: State, body: dict[str, Any]) -> Reply | None:
+    format_type = body.get("response_format", {}).get("type")
+    given = {*body, format_type, body.get("encoding_format")}
+    param = next((name for name in state.settings.refuses if name in given), None)
+    if param is None:
+        return None
+    names = {"json_schema": "response_format", "json_object": "response_format", "base64": "encoding_format"}
+    return refused(400, "unsupported_parameter", names.get(param, param))
+
+
+def other(state: State, method: bytes, path: str, body: bytes) -> Reply:
+    state.stats.other += path.startswith(("/v1", "/api"))
+    match method.decode(), path:
+        case "GET", "/v1/models":
+            return Reply(
+                orjson.dumps({"object": "list", "data": [{"id": "fake", "object": "model", "owned_by": "test"}]})
+            )
+        case "GET", "/api/tags":
+            return Reply(orjson.dumps({"models": [{"name": "fake:latest", "model": "fake:latest"}]}))
+        case "GET", "/api/version":
+            return Reply(orjson.dumps({"version": "0.0.0"}))
+        case "GET", "/stats":
+            return Reply(
+                orjson.dumps(
+                    asdict(state.stats) | {"last_body": state.last_body, "last_authorization": state.last_authorization}
+                )
+            )
+        case "POST", "/control":
+            state.control(orjson.loads(body))
+            return Reply(b"{}")
+        case "POST", "/reset":
+            state.reset()
+            return Reply(b"{}")
+        case _:
+            return refused(404, "not_found")
+
+
+# ----------------------------------------------------------------------------- the port
+
+
+class Connection(asyncio.Protocol):
+    """One request after the other; a reply without any delay is written before the next event is looked at."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._task: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._parser = httptools.HttpRequestParser(self)
+        self._state.stats.connections += 1
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def on_message_begin(self) -> None:
+        self._url = b""
+        self._body: list[bytes] = []
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == b"authorization":
+            self._state.last_authorization = value.decode()
+
+    def on_body(self, body: bytes) -> None:
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        path, body = self._url.decode().partition("?")[0], b"".join(self._body)
+        if path not in CALLS:
+            self._write(other(self._state, self._parser.get_method(), path, body))
+            return
+        kind, wire = CALLS[path]
+        state = self._state
+        wanted = orjson.loads(body)
+        state.last_body = wanted
+        fault = state.next_fault(kind)
+        stats, settings = state.stats, state.settings
+        setattr(stats, kind, getattr(stats, kind) + 1)
+        is_stream = kind == "chat" and bool(wanted.get("stream", False))
+        stats.stream += is_stream
+        latency = settings.latency_s if kind == "chat" else settings.embed_latency_s
+        if fault is None and not is_stream and not latency:
+            stats.max_in_flight = max(stats.max_in_flight, stats.in_flight + 1)
+            self._write(self._reply(kind, wire, wanted))
+        else:
+            self._task = asyncio.ensure_future(self._answer(kind, wire, wanted, fault, latency))
+
+    def _reply(self, kind: str, wire: str, wanted: dict[str, Any], fault: Fault | None = None) -> Reply:
+        match fault.kind if fault else None:
+            case "status":
+                assert fault
+                return refused(fault.status, fault.code, retry_after=fault.retry_after)
+            case "rubbish":
+                return Reply(b"<html>It works!</html>")
+            case "empty":
+                return Reply(orjson.dumps({"choices": [], "data": [], "embeddings": []}))
+            case _:
+                pass
+        if (reply := refusal(self._state, wanted)) is not None:
+            return reply
+        if kind == "chat":
+            return chat(self._state, wanted, wire)
+        extra = 1 if fault and fault.kind == "wrong_dimension" else 0
+        dimension = wanted.get("dimensions") or self._state.settings.dimension
+        return embed(self._state, wanted, wire, dimension + extra)
+
+    async def _answer(self, kind: str, wire: str, wanted: dict[str, Any], fault: Fault | None, latency: float) -> None:
+        stats = self._state.stats
+        stats.in_flight += 1
+        stats.max_in_flight = max(stats.max_in_flight, stats.in_flight)
+        try:
+            if fault and fault.kind == "timeout":
+                await asyncio.Event().wait()
+            await asyncio.sleep(latency)
+            await self._send(
+                self._reply(kind, wire, wanted, fault), hang_up=fault is not None and fault.kind == "hang_up"
+            )
+        except asyncio.CancelledError:
+            stats.cancelled_streams += bool(wanted.get("stream"))
+            raise
+        finally:
+            stats.in_flight -= 1
+            self._task = None
+
+    async def _send(self, reply: Reply, *, hang_up: bool) -> None:
+        if reply.parts is None and not hang_up:
+            self._write(reply)
+            return
+        parts = reply.parts or [reply.body]
+        self._write_head(reply, b"Transfer-Encoding: chunked\r\n")
+        async for part in self._paced(parts[: max(1, len(parts) // 2)] if hang_up else parts):
+            self._transport.write(b"%x\r\n%b\r\n" % (len(part), part))
+        if hang_up:
+            self._transport.close()
+        else:
+            self._transport.write(b"0\r\n\r\n")
+
+    async def _paced(self, parts: list[bytes]) -> AsyncIterator[bytes]:
+        delay = self._state.settings.delta_delay_s
+        if not delay:
+            yield parts[0]
+            if parts[1:]:
+                yield b"".join(parts[1:])
+            return
+        for part in parts:
+            yield part
+            await asyncio.sleep(delay)
+
+    def _write(self, reply: Reply) -> None:
+        self._write_head(reply, b"Content-Length: %d\r\n" % len(reply.body), reply.body)
+
+    def _write_head(self, reply: Reply, length: bytes, body: bytes = b"") -> None:
+        head = b"HTTP/1.1 %d -\r\nContent-Type: %b\r\n" % (reply.status, reply.content_type)
+        self._transport.write(head + reply.headers + length + b"\r\n" + body)
+
+
+# ----------------------------------------------------------------------------- running it
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """A running vendor, seen from outside. Calls block for about a millisecond."""
+
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def openai_url(self) -> str:
+        return f"{self.url}/v1"
+
+    def control(self, **wanted: Any) -> None:
+        self._call("POST", "/control", wanted)
+
+    def fault(self, kind: str, **details: Any) -> None:
+        self.control(faults=[{"kind": kind, **details}])
+
+    def stats(self) -> dict[str, Any]:
+        return self._call("GET", "/stats")
+
+    def reset(self) -> None:
+        self._call("POST", "/reset", {})
+
+    def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        data = None if body is None else orjson.dumps(body)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(urllib.request.Request(self.url + path, data, method=method), timeout=10) as reply:
+            return orjson.loads(reply.read())
+
+
+async def serve(state: State, port: int, ready: Callable[[int], None], stop: asyncio.Event) -> None:
+    server = await asyncio.get_running_loop().create_server(lambda: Connection(state), "127.0.0.1", port)
+    ready(server.sockets[0].getsockname()[1])
+    await stop.wait()
+    server.close()
+
+
+@contextmanager
+def in_thread(dimension: int = 256) -> Iterator[Vendor]:
+    started: Queue[tuple[int, Callable[[], object]]] = Queue()
+
+    async def run() -> None:
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        await serve(
+            State(dimension), 0, lambda port: started.put((port, lambda: loop.call_soon_threadsafe(stop.set))), stop
+        )
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()), name="vendor")
+    thread.start()
+    port, stop = started.get()
+    try:
+        yield Vendor(port)
+    finally:
+        stop()
+        thread.join()
+
+
+@contextmanager
+def in_process(dimension: int = 1024, port: int = 0) -> Iterator[Vendor]:
+    command = [sys.executable, "-m", "tests.vendor", "--port", str(port), "--dimension", str(dimension)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        try:
+            yield Vendor(int(process.stdout.readline()))
+        finally:
+            process.terminate()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--dimension", type=int, default=256)
+    wanted = parser.parse_args()
+    state = State(wanted.dimension)
+
+    async def run() -> None:
+        await serve(state, wanted.port, lambda port: print(port, flush=True), asyncio.Event())
+
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(run())
+    else:
+        uvloop.run(run())
+
+
+if __name__ == "__main__":
+    main()
