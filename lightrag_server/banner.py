@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 
 from lightrag_server import __version__
 from lightrag_server.bootstrap import App
@@ -18,11 +19,11 @@ async def banner(app: App, origins: Origins, addresses: Sequence[str]) -> str:
     """Lines for people. `origins` says where each variable was set; secrets are never shown."""
     settings = app.settings
     rows = [
-        ("address", "  ".join(addresses), "--host, --port"),
+        ("address", "  ".join(addresses), "HOST, PORT"),
         ("access", _access(settings), "LIGHTRAG_API_KEY"),
-        ("data", str(settings.server.working_dir), "--working-dir"),
-        ("input folder", str(settings.server.input_dir), "--input-dir"),
-        ("workspaces", await _workspaces(app.workspaces, settings.server.workspace), "--workspace"),
+        ("data", str(settings.server.working_dir), "WORKING_DIR"),
+        ("input folder", str(settings.server.input_dir), "INPUT_DIR"),
+        ("workspaces", await _workspaces(app.workspaces, settings.server.workspace), "WORKSPACE"),
         ("LLM", app.llm.identity if app.llm else "none: answers quote the documents", "LLM_BINDING, LLM_MODEL"),
         ("embedding", app.embedder.identity, "EMBEDDING_BINDING, EMBEDDING_MODEL"),
         ("profile", app.profile.value, "INDEX_PROFILE"),
@@ -32,15 +33,19 @@ async def banner(app: App, origins: Origins, addresses: Sequence[str]) -> str:
     lines += [f"  {name:<13}{value}   ({_changed(names, origins)})" for name, value, names in rows]
     lines += [f"  note         {notice}" for notice in (*_address_notice(settings), *app.notices)]
     if settings.server.api_docs:
-        lines.append(f"  try it       {addresses[0]}{settings.server.api_prefix.rstrip('/')}/docs")
+        lines.append(f"  try it       {addresses[0].replace('0.0.0.0', 'localhost')}/docs")
     lines.append("  All settings: lightrag-server --help, lightrag-server settings")
     return "\n".join(lines)
 
 
 def _changed(names: str, origins: Origins) -> str:
-    """How to change it; where it was set, by what."""
-    found = {name: origins[name] for name in names.split(", ") if name in origins}
-    return ", ".join(f"{name} from {origin}" for name, origin in found.items()) if found else f"change: {names}"
+    """Where it was set, else by what it can be changed."""
+    found = [f"{name} from {origins[name]}" for name in origins if _is_one_of(name, names)]
+    return ", ".join(found) or f"change: {names}"
+
+
+def _is_one_of(name: str, patterns: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns.split(", "))
 
 
 def _access(settings: Settings) -> str:

@@ -204,7 +204,7 @@ def _prepare_tools(shared: _Shared, stores: Stores) -> PrepareTools:
             strategy=ingest.chunk_strategy,
             size=ingest.chunk_size,
             overlap=ingest.chunk_overlap,
-            window_size=ingest.window_size,
+            window_size=ingest.window_size or shared.embedder.passage_tokens,
             window_overlap=ingest.window_overlap,
         ),
         extractors={

@@ -34,7 +34,6 @@ def create_app(settings: Settings, opening: Opening = open_app) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        root_path=_prefix(server.api_prefix),
         lifespan=_lifespan(settings, opening),
         # only for the API documentation: GuardedRoute decides
         dependencies=[
@@ -75,7 +74,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
             allow_headers=["*"],
             expose_headers=[errors.REQUEST_ID_HEADER],
         )
-    app.add_middleware(RequestContext)
+    app.add_middleware(RequestContext, prefix=_prefix(settings.server.api_prefix))
 
 
 def _prefix(path: str) -> str:

@@ -19,7 +19,9 @@ STATIC = "/static/api-docs"
 
 @router.get("/openapi.json")
 async def openapi(request: Request) -> JSONResponse:
-    return JSONResponse(request.app.openapi())
+    root = request.scope.get("root_path", "")
+    servers = {"servers": [{"url": root}]} if root else {}
+    return JSONResponse({**request.app.openapi(), **servers})
 
 
 @router.get("/docs")

@@ -10,20 +10,23 @@ from lightrag_server.ports.jobs import JobQueue, JobState
 
 POLL_S = 0.05
 LIVE_OWNER_S = 30.0
+FIRST_BEAT_S = 3.0
+"""A worker that has just started may not have shown itself yet."""
 
 
 async def ended(queue: JobQueue, job_id: int, wait_s: float) -> None:
     """Return when the job is done. Raises `Overloaded` when no worker lives, `Conflict` when it is still at work
     after `wait_s` (it goes on), and an error when it failed."""
-    deadline = time.monotonic() + wait_s
+    began = time.monotonic()
     while True:
         job = (await queue.get([job_id])).get(job_id)
         if job is None or job.state is JobState.DONE:
             return
         if job.state in (JobState.FAILED, JobState.CANCELLED):
             raise LightRAGError(f"the job ended as {job.state.value}: {job.error}")
-        if not await queue.live_owners(LIVE_OWNER_S):
+        waited = time.monotonic() - began
+        if waited >= FIRST_BEAT_S and not await queue.live_owners(LIVE_OWNER_S):
             raise Overloaded("no worker is running that could carry this out; it will be done when one starts")
-        if time.monotonic() >= deadline:
+        if waited >= wait_s:
             raise Conflict("other work has to end first; this will be carried out after it without a further request")
         await asyncio.sleep(POLL_S)

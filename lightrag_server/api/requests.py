@@ -21,10 +21,14 @@ _ID_HEADER = REQUEST_ID_HEADER.lower().encode()
 
 
 class RequestContext:
-    """Outermost of our middleware. A caller's own request id is kept when it is harmless."""
+    """Outermost of our middleware. A caller's own request id is kept when it is harmless.
 
-    def __init__(self, app: ASGIApp) -> None:
+    `prefix` is the path under which a reverse proxy serves us; requests with and without it are accepted.
+    """
+
+    def __init__(self, app: ASGIApp, prefix: str = "") -> None:
         self._app = app
+        self._prefix = prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -32,6 +36,7 @@ class RequestContext:
             return
         identifier = _identifier(scope)
         scope["request_id"] = identifier
+        scope["root_path"] = self._prefix or scope.get("root_path", "")
         reply = _Reply(send, identifier)
         begin = time.perf_counter()
         with logs.bind(request=identifier):

@@ -29,6 +29,7 @@ class BatchedEmbedder:
     ) -> None:
         self.identity = inner.identity
         self.threshold = inner.threshold
+        self.passage_tokens = inner.passage_tokens
         self.dimension = dimension or inner.dimension
         self._inner = inner
         self._batch_size = batch_size
@@ -45,7 +46,7 @@ class BatchedEmbedder:
         if not texts:
             return np.empty((0, self.dimension or 0), np.float32)
         prefix = self._prefixes.get(purpose, "")
-        ready = [prefix + text if text.strip() else prefix + "-" for text in texts]  # vendors refuse empty input
+        ready = [prefix + sendable(text) for text in texts]
         size = self._batch_size
         batches = [ready[i : i + size] for i in range(0, len(ready), size)]
         if len(batches) == 1:
@@ -77,3 +78,11 @@ class BatchedEmbedder:
         if not np.isfinite(norms).all() or not norms.all():
             raise BadReply(f"{self.identity} sent a vector without a direction")
         return np.asarray(vectors / norms, np.float32)
+
+
+def sendable(text: str) -> str:
+    """Text that every vendor takes: none refuses a dash, many refuse blank input, zero bytes or half a surrogate pair
+    (which PDF text may hold)."""
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode("utf-8")
+    return text.replace("\0", " ") if text.strip("\0 \t\r\n") else "-"

@@ -13,7 +13,7 @@ import ollama
 from numpy.typing import NDArray
 
 from lightrag_server.bindings import failures
-from lightrag_server.bindings.thresholds import threshold_of
+from lightrag_server.bindings.thresholds import PASSAGE_TOKENS, threshold_of
 from lightrag_server.compute import Compute
 from lightrag_server.core.records import Usage
 from lightrag_server.ports.embedding import Purpose
@@ -136,6 +136,7 @@ class OllamaEmbedder:
         self.identity = f"ollama/{model}"
         self.dimension = ask_dimension
         self.threshold = threshold_of(model)
+        self.passage_tokens = PASSAGE_TOKENS
         self._client = client
         self._model = model
         self._timeout_s = timeout_s

@@ -19,9 +19,10 @@ import orjson
 from numpy.typing import NDArray
 
 from lightrag_server.bindings import failures
-from lightrag_server.bindings.thresholds import threshold_of
+from lightrag_server.bindings.thresholds import PASSAGE_TOKENS, threshold_of
 from lightrag_server.compute import Compute
 from lightrag_server.core.records import Usage
+from lightrag_server.errors import ConfigError
 from lightrag_server.ports.embedding import Purpose
 from lightrag_server.ports.llm import ChatReply, ChatRequest, FinishReason
 from lightrag_server.settings.bindings import EmbeddingSettings, LLMSettings
@@ -38,7 +39,10 @@ _Events = openai.AsyncStream[object]
 
 
 def open_client(settings: LLMSettings | EmbeddingSettings) -> openai.AsyncOpenAI:
-    """One pooled client; retries are ours, not the SDK's. Self-hosted servers often want no key."""
+    """One pooled client; retries are ours, not the SDK's. Hosts other than OpenAI's own often want no key."""
+    if settings.host is None and settings.api_key is None:
+        name = "LLM" if isinstance(settings, LLMSettings) else "EMBEDDING"
+        raise ConfigError(f"{name}_BINDING=openai needs {name}_BINDING_API_KEY, or {name}_BINDING_HOST of another host")
     return openai.AsyncOpenAI(
         api_key=settings.api_key.get_secret_value() if settings.api_key else "none",
         base_url=settings.host or DEFAULT_HOST,
@@ -207,6 +211,7 @@ class OpenAIEmbedder:
         self.dimension = ask_dimension
         self._ask_dimension = ask_dimension
         self.threshold = threshold_of(model)
+        self.passage_tokens = PASSAGE_TOKENS
         self._client = client
         self._model = model
         self._timeout_s = timeout_s

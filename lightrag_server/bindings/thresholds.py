@@ -7,6 +7,7 @@ cone (e5, ada-002), so that no constant serves all.
 from __future__ import annotations
 
 DEFAULT = 0.2
+PASSAGE_TOKENS = 400
 _BY_NAME = (
     ("multilingual-e5", 0.77),  # as measured for local/e5.py
     ("e5-", 0.72),

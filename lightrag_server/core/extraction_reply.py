@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, cast
 
 from lightrag_server.core import ids
@@ -17,6 +18,7 @@ from lightrag_server.core.records import EntityMention, Extraction, RelationMent
 END_MARKER = "<|COMPLETE|>"
 UNTYPED = "other"
 MAX_TYPE_CHARS = 40
+MAX_ROW_LINES = 6
 MAX_JSON_ATTEMPTS = 500
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
@@ -26,13 +28,16 @@ _END = re.compile(r"[<＜]?[|｜]\s*COMPLETE\s*[|｜][>＞]?|[<＜]\s*COMPLETE\s
 _CLEAN, _BROKEN = "\x01", "\x02"
 """Stand for a delimiter as asked for, and for one that the model garbled."""
 _DELIMITER = re.compile(
-    r"[ \t]*(?:(<\|#\|>)"
+    r"(<\|#\|>)"
     r"|[<＜]\s?\\?(?=[|｜#＃])[|｜#＃\\ ]{1,6}[>＞]"
     r"|[<＜]?[|｜]\\?[#＃][|｜][>＞]?"
-    r"|[<＜][|｜][#＃])[ \t]*"
+    r"|[<＜][|｜][#＃]"
 )
+# No repetition here is unbounded: a reply may be a hundred thousand blanks.
 _ROW = re.compile(
-    rf"(?<![^\W_])(?P<open>\(?)[\"'“*]*(?P<kind>entity|relation(?:ship)?)s?[\"'”*]*(?=[{_CLEAN}{_BROKEN}])", re.I
+    rf"(?<![^\W_])(?P<open>\(?)[\"'“*]{{0,3}}(?P<kind>entity|relation(?:ship)?)s?[\"'”*]{{0,3}}[ \t]{{0,3}}"
+    rf"(?=[{_CLEAN}{_BROKEN}])",
+    re.I,
 )
 _FIELDS = re.compile(f"[{_CLEAN}{_BROKEN}]")
 _WRAPPING = " \t\r\n\"'“”*`"
@@ -130,8 +135,8 @@ def _read_rows(marked: str, collected: _Collected) -> None:
 
 def _rows(marked: str, collected: _Collected) -> Iterator[_Row]:
     """A row lasts to its line's end, or to the next row on the line; lines that lack fields take in the next one."""
-    starts = [match for match in _ROW.finditer(marked) if marked[match.start() - 1 : match.start()] not in _SEPARATORS]
-    for match, following in zip(starts, [*starts[1:], None], strict=True):
+    starts = [match for match in _ROW.finditer(marked) if not _is_field(marked, match.start())]
+    for match, following in zip_longest(starts, starts[1:]):
         end = following.start() if following else len(marked)
         kind = match["kind"].lower()
         body, rest = _first_lines(marked[match.end() + 1 : end].split(_ENDED)[0], 3 if kind == "entity" else 4)
@@ -151,13 +156,19 @@ def _rows(marked: str, collected: _Collected) -> Iterator[_Row]:
 _SEPARATORS = (_CLEAN, _BROKEN)
 
 
+def _is_field(marked: str, position: int) -> bool:
+    """Whether a delimiter stands before it: an entity may be named `entity`."""
+    return marked[max(0, position - 4) : position].rstrip(" \t").endswith(_SEPARATORS)
+
+
 def _first_lines(text: str, fields: int) -> tuple[str, list[str]]:
-    """The fewest lines that hold so many fields, and the lines after them."""
-    lines = [line for line in text.split("\n") if line.strip()]
-    taken = 1
-    while taken < len(lines) and len(_FIELDS.findall("\n".join(lines[:taken]))) < fields - 1:
-        taken += 1
-    return "\n".join(lines[:taken]), lines[taken:]
+    """The fewest lines that hold so many fields, a few at most, and the lines after them."""
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    for taken in range(1, min(len(lines), MAX_ROW_LINES) + 1):
+        body = "\n".join(lines[:taken])
+        if len(_FIELDS.findall(body)) >= fields - 1 and not body.endswith(_SEPARATORS):
+            return body, lines[taken:]
+    return "\n".join(lines[:MAX_ROW_LINES]), lines[MAX_ROW_LINES:]
 
 
 def _unwrapped(body: str, is_parenthesised: bool) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+Item = TypeVar("Item", str, int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +47,9 @@ def ranked(scores: Mapping[str, float], limit: int | None = None) -> list[str]:
     return sorted(scores, key=lambda place: (-scores[place], place))[:limit]
 
 
-def interleave(*rankings: Sequence[str]) -> list[str]:
+def interleave(*rankings: Sequence[Item]) -> list[Item]:
     """Round robin over rankings without repeats: the best of each comes before the second of any."""
-    merged: dict[str, None] = {}
+    merged: dict[Item, None] = {}
     for depth in range(max((len(r) for r in rankings), default=0)):
         for ranking in rankings:
             if depth < len(ranking):

@@ -14,14 +14,11 @@ from lightrag_server.core.sentences import sentence_spans
 MAX_SENTENCE_CHARS = 600
 MIN_SENTENCE_CHARS = 8
 NEIGHBOUR_SHARE = 0.35
-_CLAUSES = re.compile(
-    r"[,，;；、]?\s*\b(?:and|or|but)\b\s+(?=(?:who|whom|whose|what|which|when|where|why|how)\b)|[?？;；]|，(?=[^，]*[谁什么哪何几多怎])",
-    re.I,
-)
+KIND_BONUS = 0.25
 _TIME_WORDS = (
     r"\b(?:1\d|20)\d\d\b|\b\d{1,2}(?:st|nd|rd|th)?\s+(?:january|february|march|april|may|june|july|august|september|"
     r"october|november|december)\b|\b(?:january|february|march|april|june|july|august|september|october|november|"
-    r"december|monday|tuesday|wednesday|thursday|friday|saturday|sunday|years?|months?|weeks?|days?|ago|eve|night|"
+    r"december|monday|tuesday|wednesday|thursday|friday|saturday|sunday|years?|months?|weeks?|days?|ago|eves?|night|"
     r"morning|yesterday|today|century|o'clock)\b|[一二三四五六七八九十两\d]+\s*(?:年|月|日|天|周|小时|世纪)|昨|今|明天|去年|前夕"
 )
 _KINDS: tuple[tuple[re.Pattern[str], re.Pattern[str]], ...] = (
@@ -43,6 +40,8 @@ _KINDS: tuple[tuple[re.Pattern[str], re.Pattern[str]], ...] = (
     ),
 )
 
+_MID_SENTENCE_NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]{2,}")
+
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
@@ -52,12 +51,6 @@ class Sentence:
     passage: int
     start: int
     end: int
-
-
-def parts_of(question: str) -> list[str]:
-    """The questions within a question: "Who was X, and when did he die?" asks two things."""
-    parts = [p.strip(" ,.?？，。") for p in _CLAUSES.split(question) if p]
-    return [p for p in parts if len(p) > 3] or [question]
 
 
 def sentences_of(passages: Sequence[Passage]) -> list[Sentence]:
@@ -71,21 +64,20 @@ def sentences_of(passages: Sequence[Passage]) -> list[Sentence]:
     return list(found.values())
 
 
-def lexical_scores(part: str, question: str, sentences: Sequence[Sentence]) -> list[float]:
+def lexical_scores(part: str, hints: str, sentences: Sequence[Sentence]) -> list[float]:
     """How well each sentence fits one part by its words: rare shared terms, the kind of answer asked for, and, in
-    part, what its neighbours share, since names are often in the sentence before."""
+    part, what its neighbours share, since names are often in the sentence before. `hints` count for less."""
     of_sentence = [set(lexical.terms(s.text)) for s in sentences]
     rarity = _rarity(of_sentence)
-    wanted, context = set(lexical.query_terms(part)), set(lexical.query_terms(question))
+    wanted, context = set(lexical.query_terms(part)), set(lexical.query_terms(hints))
     own = [_overlap(wanted, terms, rarity) + 0.3 * _overlap(context, terms, rarity) for terms in of_sentence]
     kinds = [answer for ask, answer in _KINDS if ask.search(part)]
     scores: list[float] = []
     for n, sentence in enumerate(sentences):
         near = [own[m] for m in (n - 1, n + 1) if 0 <= m < len(own) and sentences[m].passage == sentence.passage]
         score = own[n] + NEIGHBOUR_SHARE * max(near, default=0.0)
-        if kinds and any(kind.search(sentence.text) for kind in kinds):
-            score *= 1.35
-        scores.append(score)
+        signs = {m.group().lower() for kind in kinds for m in kind.finditer(sentence.text)}
+        scores.append(score * (1 + KIND_BONUS * min(len(signs), 2)))
     return scores
 
 
@@ -100,3 +92,13 @@ def _rarity(of_sentence: Sequence[set[str]]) -> dict[str, float]:
 def _overlap(wanted: set[str], terms: set[str], rarity: Mapping[str, float]) -> float:
     total = sum(rarity.get(t, 0.0) for t in wanted)
     return sum(rarity.get(t, 0.0) for t in wanted & terms) / total if total else 0.0
+
+
+def names_in(sentences: Sequence[Sentence], known: str) -> list[str]:
+    """Capitalised words that are not in `known`, most frequent first: what an answer to a first part may be about."""
+    counts: dict[str, int] = {}
+    for sentence in sentences:
+        for name in set(_MID_SENTENCE_NAME.findall(sentence.text)):
+            if name.lower() not in known.lower():
+                counts[name] = counts.get(name, 0) + 1
+    return sorted(counts, key=lambda name: (-counts[name], name))

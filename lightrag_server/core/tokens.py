@@ -167,10 +167,10 @@ def _shapes(tokens: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int6
 # of the block are taken for them.
 _PIECE = re.compile(
     r"""
-      [ ]?[A-Za-z]{1,9}(?:'(?:s|t|re|ve|m|ll|d)\b)?
+      [ ]?[A-Za-zÀ-ÖØ-öø-ɏ]{1,9}(?:'(?:s|t|re|ve|m|ll|d)\b)?
     | [㐀-䶿一-鿿][一-嗿]?
     | [가-힣]{1,2}
-    | [ ]?[^\W\d_⺀-\uffff]{1,3}
+    | [ ]?[^\W\d_⺀-\uffff]{1,4}
     | \d{1,3}
     | [ ]?[^\w\s]{1,3}\n*
     | \s*\n+
@@ -183,7 +183,8 @@ _PIECE = re.compile(
 
 
 class EstimatingTokenizer:
-    """Pieces in place of tokens. Against o200k_base: English within 6 %, code 15 %, Chinese 20 %."""
+    """Pieces in place of tokens. Against o200k_base: English within 6 %, Chinese 20 %, code 15 %; Polish and
+    the like up to 40 % too few."""
 
     def count(self, text: str) -> int:
         return sum(1 for _ in _PIECE.finditer(text))

@@ -29,7 +29,7 @@ from lightrag_server.ports.jobs import JobQueue, Progress
 from lightrag_server.ports.parsing import Parser
 from lightrag_server.ports.vectors import VectorItem, VectorStore
 
-PART_CHUNKS = 16
+PART_CHUNKS = 8
 PART_SECONDS = 3.0
 PARTS_IN_FLIGHT = 3
 PROGRESS_SECONDS = 0.5
@@ -206,11 +206,9 @@ class _ChunkWork:
 
     async def _extracted(self, chunk: Chunk, extraction: Extraction) -> None:
         self._ready.append((chunk, extraction))
-        self._done += 1
         self.repairs += extraction.repairs
         if len(self._ready) >= PART_CHUNKS or time.time() - self._flushed_at > PART_SECONDS:
             await self._flush()
-        await self._tell()
 
     async def _flush(self) -> None:
         """Start writing what is ready, keeping at most `PARTS_IN_FLIGHT` parts under way."""
@@ -249,6 +247,8 @@ class _ChunkWork:
         name = "-".join(str(c.index) for c in prepared)
         data = await asyncio.to_thread(parts.encode, prepared)
         await self.stores.blobs.put(self.stores.workspace, blob_keys.part(self.document.id, name), data)
+        self._done += len(batch)
+        await self._tell()
 
     async def _new_items(
         self, store: VectorStore, told: Mapping[str, Contributions], texts: Callable[[Contributions], Wanted]

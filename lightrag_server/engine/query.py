@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import replace
 
 from pydantic import BaseModel, ValidationError
@@ -47,8 +48,9 @@ class Query:
         """Steps, the references, text deltas, then `Finished`. Closing the generator cancels the vendor call."""
         began = time.perf_counter()
         if question.mode == "bypass":
-            async for event in self._answered(question, Context(), began, bypass=True):
-                yield event
+            async with aclosing(self._answered(question, Context(), began, bypass=True)) as events:
+                async for event in events:
+                    yield event
             return
         yield Step("extracting_keywords")
         keywords, usage = await self._keywords(question)
@@ -60,8 +62,9 @@ class Query:
             yield Finished(usage, time.perf_counter() - began, generated=False)
             return
         yield Step("generating_response")
-        async for event in self._answered(question, context, began, usage=usage):
-            yield event
+        async with aclosing(self._answered(question, context, began, usage=usage)) as events:
+            async for event in events:
+                yield event
 
     async def retrieve(self, question: Question) -> Context:
         """The evidence alone: no answer, and no LLM call unless keywords are configured to come from one."""
@@ -80,11 +83,12 @@ class Query:
     ) -> AsyncGenerator[Event, None]:
         total = usage or Usage()
         source = self._answerer.converse(question) if bypass else self._answerer.answer(question, context)
-        async for item in source:
-            if isinstance(item, Usage):
-                total += item
-            else:
-                yield Text(item)
+        async with aclosing(source):
+            async for item in source:
+                if isinstance(item, Usage):
+                    total += item
+                else:
+                    yield Text(item)
         yield Finished(total, time.perf_counter() - began, generated=True)
 
     async def _context(self, question: Question, keywords: Keywords) -> Context:

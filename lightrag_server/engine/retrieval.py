@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lightrag_server.core import ids, lexical
 from lightrag_server.core.context import Evidence
@@ -18,11 +19,12 @@ from lightrag_server.core.encoding import chunk_from_row
 from lightrag_server.core.folding import with_names
 from lightrag_server.core.fusion import Leg, fuse, ranked
 from lightrag_server.core.keywords import Keywords
+from lightrag_server.core.questions import parts_of
 from lightrag_server.core.records import Chunk, Entity, Mode, Pair, Passage, Question, Relation, Subject
 from lightrag_server.engine.stores import Stores
 from lightrag_server.ports.embedding import Embedder
 from lightrag_server.ports.lexical import LexicalHit
-from lightrag_server.ports.vectors import Vector, VectorHit
+from lightrag_server.ports.vectors import Vector, VectorHit, VectorStore
 
 DENSE_WEIGHT = 1.0
 LEXICAL_WEIGHT = 0.4
@@ -39,9 +41,9 @@ USES_FACTS: frozenset[Mode] = frozenset({"global", "hybrid", "mix"})
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """The first wave: what each search found, best first."""
+    """The first wave: what each search found, best first. `asked` holds one vector a row."""
 
-    query: Vector
+    asked: NDArray[np.float32]
     windows: list[VectorHit]
     lexical: list[LexicalHit]
     entities: list[VectorHit]
@@ -85,21 +87,36 @@ class Retrieval:
     # -- first wave
 
     async def _search(self, question: Question, keywords: Keywords) -> Hits:
-        texts = [question.text, *(" ".join(k) for k in (question.low_keywords, question.high_keywords) if k)]
-        vectors = await self._embedder.embed(texts, "query")
-        low = vectors[1] if question.low_keywords else vectors[0]
-        high = vectors[-1] if question.high_keywords else vectors[0]
+        """The question whole and, where it asks several things, each of them; a place counts by its best match."""
+        parts = parts_of(question.text)
+        asked = [question.text, *(parts if len(parts) > 1 else [])]
+        given = [" ".join(k) for k in (question.low_keywords, question.high_keywords) if k]
+        vectors = await self._embedder.embed([*asked, *given], "query")
+        whole = [vectors[n] for n in range(len(asked))]
+        low = [vectors[len(asked)]] if question.low_keywords else whole
+        high = [vectors[-1]] if question.high_keywords else whole
         places = question.chunk_top_k * CANDIDATES_PER_PLACE
         names = [key for name in keywords.low if (key := ids.entity_key(name))]
         wants_entities, wants_facts = question.mode in USES_ENTITIES, question.mode in USES_FACTS
         windows, words, entities, facts, named = await asyncio.gather(
-            self._stores.windows.search(vectors[0], places),
-            self._stores.lexical.search(lexical.query_terms(question.text), places),
-            self._stores.entities.search(low, question.top_k if wants_entities else 0, self._threshold),
-            self._stores.facts.search(high, question.top_k if wants_facts else 0, self._threshold),
+            self._nearest(self._stores.windows, whole, places, -1.0),
+            self._stores.lexical.search(lexical.query_terms(" ".join(asked)), places),
+            self._nearest(self._stores.entities, low, question.top_k if wants_entities else 0, self._threshold),
+            self._nearest(self._stores.facts, high, question.top_k if wants_facts else 0, self._threshold),
             self._stores.graph.entities(names if wants_entities else []),
         )
-        return Hits(vectors[0], windows, words, entities, facts, named)
+        return Hits(np.stack(whole), windows, words, entities, facts, named)
+
+    @staticmethod
+    async def _nearest(store: VectorStore, asked: Sequence[Vector], top_k: int, threshold: float) -> list[VectorHit]:
+        if not top_k:
+            return []
+        found = await asyncio.gather(*(store.search(vector, top_k, threshold) for vector in asked))
+        best: dict[str, VectorHit] = {}
+        for hit in (hit for hits in found for hit in hits):
+            if hit.id not in best or hit.score > best[hit.id].score:
+                best[hit.id] = hit
+        return sorted(best.values(), key=lambda h: (-h.score, h.id))[:top_k]
 
     # -- second wave
 
@@ -151,7 +168,7 @@ class Retrieval:
         scores = {h.id: h.score for h in hits.windows}
         others = [w for c in chunks for w in _window_ids(c) if w not in scores]
         for id_, item in (await self._stores.windows.get(others)).items():
-            scores[id_] = float(np.dot(item.vector, hits.query))
+            scores[id_] = float((hits.asked @ item.vector).max())
         return scores
 
 

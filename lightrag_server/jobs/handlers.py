@@ -102,7 +102,7 @@ class Handlers:
     async def _scan(self, job: Job) -> None:
         workspace = await self._workspaces.get(job.workspace)
         accepted, refused = await workspace.intake.accept_folder(job.subject)
-        await self._queue.note(job.workspace, f"Scan found {accepted} new file(s), refused {len(refused)}")
+        await self._queue.note(job.workspace, f"{job.subject}: {accepted} new file(s), {len(refused)} refused")
         for line in refused:
             await self._queue.note(job.workspace, f"Refused {line}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 
 from lightrag_server.errors import JobLost, LightRAGError
@@ -161,7 +162,7 @@ class Runner:
 
 
 async def _set_or_late(event: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return
+    """Not `asyncio.wait_for`: in Python 3.11 it swallows a cancellation that comes together with the event."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

@@ -74,7 +74,7 @@ class Draft:
         found.rank = max(found.rank, rank)
 
     def relate(self, source: str, target: str, keyword: str, sentence: str, strength: Strength) -> None:
-        """A sentence that relates a pair several times is one fact with several keywords; a stated one beats a guess."""
+        """A sentence that relates a pair several times is one fact with several keywords; stated ones beat guesses."""
         a, b = ids.entity_key(source), ids.entity_key(target)
         if not a or not b or a == b:
             return

@@ -9,13 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from lightrag_server.core import ids
 from lightrag_server.core.sentences import sentence_spans
 from lightrag_server.nlp.draft import Draft, Rank, Strength
 from lightrag_server.nlp.english_relations import Statement, statements
-from lightrag_server.nlp.names import MARRIED_TITLES, is_title, organization_name, person_name, plain_name
+from lightrag_server.nlp.names import MARRIED_TITLES, is_title, person_name, plain_name
+from lightrag_server.nlp.vocabulary import vocabulary
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -28,7 +30,7 @@ BATCH_UNITS = 128
 MIN_SINGLE_WORD_TERM = 4
 MIN_TERM = 2
 MAX_NAME_WORDS = 7
-MIN_TYPE_SHARE = 0.3
+MIN_TYPE_SHARE = 0.4
 """A type that the model gives less often is a guess: most mentions were not recognised as a name at all."""
 
 _TYPES = {
@@ -43,14 +45,24 @@ _TYPES = {
     "PRODUCT": "artifact",
 }
 OTHER, TERM = "other", "concept"
-_NOT_NAMES = frozenset("i mr mrs ms dr sir god oh ah bah ho ha yes no hallo hello chapter section figure table".split())
-_GENERIC = frozenset(
-    "time way day thing man woman people person year part place hand case number kind lot sort word name fact point side "
-    "end line moment minute hour week month night morning one other something nothing anything everything result example "
-    "reason matter form order set use type side bit half piece pair group rest way head eye face voice foot arm heart mind "
-    "subject question answer page chapter section figure table figure amount level work life world head door friend".split()
+_NOT_NAMES = vocabulary(
+    "i mr mrs ms dr sir god oh ah bah ho ha yes no hallo hello chapter section figure table monday tuesday wednesday "
+    "thursday friday saturday sunday january february march april may june july august september october november "
+    "december"
+)
+_GENERIC = vocabulary(
+    "time way day thing man woman people person year part place hand case number kind lot sort word name fact "
+    "point side end line moment minute hour week month night morning one other something nothing anything "
+    "everything result example reason matter form order set use type bit half piece pair group rest head eye face "
+    "voice foot arm heart mind subject question answer page chapter section figure table amount level work life "
+    "world door friend"
 )
 _BLANK_LINE = re.compile(r"\n\s*\n")
+_SENTENCE_END = (".", "!", "?", ":", ";", ",", "-", "”", '"', "’", "'")
+MAX_TITLE_SHARE = 0.6
+"""Of the longest line of a paragraph; in wrapped text only the last line is that short."""
+MAX_LOOSE_PAIRS = 4
+"""Per sentence, or long enumerations become long chains."""
 
 
 def is_available() -> bool:
@@ -80,16 +92,30 @@ def _model() -> Language:
 
 def _units(text: str) -> Iterator[str]:
     """Paragraphs without their line breaks; long ones cut between sentences."""
-    for paragraph in _BLANK_LINE.split(text):
-        unit = ""
-        for start, end in sentence_spans(paragraph):
-            sentence = " ".join(paragraph[start:end].split())
-            if unit and len(unit) + len(sentence) > MAX_UNIT_CHARS:
+    for block in _BLANK_LINE.split(text):
+        for paragraph in _without_titles(block.splitlines()):
+            unit = ""
+            for start, end in sentence_spans(paragraph):
+                sentence = paragraph[start:end]
+                if unit and len(unit) + len(sentence) > MAX_UNIT_CHARS:
+                    yield unit
+                    unit = ""
+                unit = f"{unit} {sentence}" if unit else sentence
+            if unit:
                 yield unit
-                unit = ""
-            unit = f"{unit} {sentence}" if unit else sentence
-        if unit:
-            yield unit
+
+
+def _without_titles(lines: Sequence[str]) -> Iterator[str]:
+    """Wrapped lines joined; a title or list item is not run into the line below it."""
+    longest = max(map(len, lines), default=0)
+    paragraph: list[str] = []
+    for line in filter(None, map(str.strip, lines)):
+        paragraph.append(line)
+        if len(line) < MAX_TITLE_SHARE * longest and not line.endswith(_SENTENCE_END):
+            yield " ".join(paragraph)
+            paragraph = []
+    if paragraph:
+        yield " ".join(paragraph)
 
 
 # ----------------------------------------------------------------------------- survey of all texts
@@ -173,13 +199,11 @@ def _name(span: Span) -> str:
     before = span.doc[span.start - 1].text if span.start else ""
     if before.lower() in MARRIED_TITLES and len(span) == 1:
         return f"{before} {plain_name(span.text)}"
-    if span.label_ == "PERSON":
-        return person_name(span.text)
-    return organization_name(span.text) if span.label_ == "ORG" else plain_name(span.text)
+    return person_name(span.text) if span.label_ == "PERSON" else plain_name(span.text)
 
 
 def _term_names(chunk: Span) -> list[str]:
-    """The ways to name a noun phrase, longest first: `large steam engines` → large steam engine, steam engine, engine."""
+    """The ways to name a noun phrase, longest first: `big steam engines` → big steam engine, steam engine, engine."""
     root = chunk.root
     if root.pos_ != "NOUN" or not root.is_alpha or len(root) < 3:
         return []
@@ -248,7 +272,7 @@ def _find_terms(doc: Doc, nodes: _Nodes, draft: Draft, survey: _Survey, here: Co
 
 
 def _term(chunk: Span, survey: _Survey, here: Counter[str]) -> tuple[str, Rank]:
-    """The longest name of the phrase that is used again; else a compound that may be a term although it stands alone."""
+    """The longest name of the phrase that is used again; else a compound that may be a term although it is single."""
     names = _term_names(chunk)
     for name in names[:-1]:
         if survey.terms[name] >= MIN_TERM:
@@ -281,9 +305,9 @@ def _relate(sentence: Span, nodes: _Nodes, draft: Draft) -> None:
             draft.relate(source, target, statement.keyword, text, Strength.STATED)
             related.add(ids.pair_of(source, target))
     named = [(i, name) for i, name in nodes.named if sentence.start <= i < sentence.end]
-    for (i, a), (j, b) in zip(named, named[1:], strict=False):
-        if a != b and ids.pair_of(a, b) not in related:
-            draft.relate(a, b, _verb_between(sentence, i, j) or "together with", text, Strength.TOGETHER)
+    loose = [((i, a), (j, b)) for (i, a), (j, b) in pairwise(named) if a != b and ids.pair_of(a, b) not in related]
+    for (i, a), (j, b) in loose[:MAX_LOOSE_PAIRS]:
+        draft.relate(a, b, _verb_between(sentence, i, j) or "together with", text, Strength.TOGETHER)
 
 
 def _ends(statement: Statement, nodes: _Nodes) -> list[tuple[str, str]]:

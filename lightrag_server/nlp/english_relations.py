@@ -49,15 +49,14 @@ def _subjects(verb: Token) -> list[Token]:
     own = [child for child in verb.children if child.dep_ in _SUBJECTS]
     if not own and verb.dep_ in ("conj", "xcomp") and verb.head.pos_ in ("VERB", "AUX"):
         return _subjects(verb.head)
-    if verb.dep_ == "relcl" and all(subject.lower_ in _RELATIVES for subject in own):
-        own = [verb.head]
-    elif verb.dep_ == "acl":
+    is_relative = verb.dep_ == "relcl" and all(subject.lower_ in _RELATIVES for subject in own)
+    if is_relative or verb.dep_ == "acl":
         own = [verb.head]
     return [token for subject in own for token in (subject, *subject.conjuncts)]
 
 
 def _complements(verb: Token) -> Iterator[tuple[str, Token]]:
-    """Objects with the words that lead to them: `study at`, `set up`, `not pay`."""
+    """Objects with the words that lead to them: `study at`, `born in`, `not pay`."""
     phrase = _phrase(verb)
     for child in verb.children:
         if child.dep_ in (*_OBJECTS, "attr"):
@@ -71,7 +70,9 @@ def _complements(verb: Token) -> Iterator[tuple[str, Token]]:
 def _phrase(verb: Token) -> str:
     particles = [child.lower_ for child in verb.children if child.dep_ == "prt"]
     negated = any(child.dep_ == "neg" for child in verb.children)
-    return " ".join([*(["not"] if negated else []), verb.lemma_.lower(), *particles])
+    passive = verb.tag_ == "VBN" and not any(child.lemma_ == "have" for child in verb.children if child.dep_ == "aux")
+    word = verb.lower_ if passive else verb.lemma_.lower()
+    return " ".join([*(["not"] if negated else []), word, *particles])
 
 
 def _prepositional(preposition: Token) -> Iterator[Token]:

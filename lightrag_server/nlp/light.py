@@ -27,8 +27,8 @@ def extract(
     if names is None:
         names = full_names(texts)
     drafts = [Draft() for _ in texts]
-    languages = [detect(text) for text in texts]
-    for language in dict.fromkeys(languages):
+    languages: list[Language] = [detect(text) for text in texts]
+    for language in set(languages):
         numbers = [number for number, of_text in enumerate(languages) if of_text == language]
         found = _analysis(language)([texts[number] for number in numbers], names)
         for number, draft in zip(numbers, found, strict=True):

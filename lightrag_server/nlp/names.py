@@ -6,13 +6,20 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
-_TITLES = frozenset(
+from lightrag_server.nlp.vocabulary import vocabulary
+
+_TITLES = vocabulary(
     "mr mr. messrs messrs. dr dr. prof prof. professor sir lord master captain capt. colonel col. general gen. "
-    "president chancellor senator judge rev rev. reverend uncle mister st".split()
+    "president chancellor senator judge rev rev. reverend uncle mister st"
 )
-MARRIED_TITLES = frozenset("mrs mrs. miss ms ms. lady aunt madam madame".split())
+MARRIED_TITLES = vocabulary("mrs mrs. miss ms ms. lady aunt madam madame")
 """They tell one bearer of a family name from another, so they stay before a single name."""
-_LEGAL_FORMS = frozenset("inc inc. ltd ltd. llc corp corp. co co. plc ag gmbh sa s.a. nv n.v. bv b.v. llp lp".split())
+_LEGAL_FORMS = vocabulary("inc inc. ltd ltd. llc corp corp. co co. plc ag gmbh sa s.a. nv n.v. bv b.v. llp lp")
+_STARTERS = vocabulary(
+    "a an the and or but if of in on at to for from by with as is was it its this that these those he she they we you "
+    "i his her their our my then when while where after before once although however yet now here there so because since "
+    "though until unless still also no not what who why how all some many most both each every one two three"
+)
 _EDGES = " \t\r\n.,;:!?\"'“”‘’`_*()[]{}<>-–—/\\|"
 _POSSESSIVE = re.compile(r"['’]s?$")
 
@@ -32,8 +39,8 @@ def is_title(word: str) -> bool:
 
 
 def person_name(text: str) -> str:
-    """Without title, except one that alone tells who of a family is meant."""
-    words = _words(text)
+    """A plain name without title, except one that alone tells who of a family is meant."""
+    words = plain_name(text).split()
     while len(words) > 1 and words[0].lower() in _TITLES:
         words.pop(0)
     if len(words) > 2 and words[0].lower() in MARRIED_TITLES:
@@ -41,20 +48,15 @@ def person_name(text: str) -> str:
     return " ".join(words)
 
 
-def organization_name(text: str) -> str:
-    """Without article and legal form."""
-    words = _words(text)
-    while len(words) > 1 and words[-1].lower().strip(",") in _LEGAL_FORMS:
-        words.pop()
-    return plain_name(" ".join(words).rstrip(","))
-
-
 def plain_name(text: str) -> str:
-    """Without article, possessive ending and surrounding punctuation."""
+    """Without article, possessive ending, legal form of a company, and surrounding punctuation."""
     words = _words(text)
     while len(words) > 1 and words[0].lower() in ("the", "a", "an"):
         words.pop(0)
-    return " ".join(words)
+    while len(words) > 1 and words[-1].lower() in _LEGAL_FORMS:
+        words.pop()
+    name = " ".join(words).rstrip(",")
+    return f"{name})" if name.count("(") > name.count(")") else name
 
 
 def _words(text: str) -> list[str]:
@@ -114,10 +116,14 @@ def _counted(texts: Iterable[str]) -> tuple[Counter[tuple[str, ...]], Counter[st
 def _trimmed(run: tuple[str, ...], capital: Mapping[str, int], lower: Mapping[str, int]) -> tuple[str, ...]:
     """Without titles and without words that are capitals only because a sentence begins, such as `Cried`."""
     words = list(run)
-    while words and (words[0].lower() in _TITLES or lower.get(words[0].lower(), 0) * 2 >= capital[words[0]]):
+    while words and (
+        words[0].lower() in _TITLES | _STARTERS or lower.get(words[0].lower(), 0) * 2 >= capital[words[0]]
+    ):
         words.pop(0)
     if words and words[0].lower() in MARRIED_TITLES:
         words = words[1:] if len(words) > 2 else []
+    while words and words[-1].lower() in _LEGAL_FORMS:
+        words.pop()
     return tuple(words)
 
 

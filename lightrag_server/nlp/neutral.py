@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 from lightrag_server.core import ids
 from lightrag_server.core.sentences import sentence_spans
@@ -86,7 +87,7 @@ def _repeated(text: str) -> list[str]:
     """Phrases of two words, or runs of characters in scripts without spaces, that come back; the most frequent."""
     found: Counter[str] = Counter()
     words = _WORD.findall(text.lower())
-    found.update(f"{a} {b}" for a, b in zip(words, words[1:], strict=False) if len(a) > 3 and len(b) > 3)
+    found.update(f"{a} {b}" for a, b in pairwise(words) if len(a) > 3 and len(b) > 3)
     for run in _CJK_RUN.findall(text):
         for part in [run] if _KANA.search(text) else _CJK_FUNCTION.split(run):
             found.update(_grams(part))
@@ -130,5 +131,5 @@ def _stands_alone(sentence: str, match: re.Match[str]) -> bool:
 def _between(text: str) -> str:
     """The words that link two names, when they are few and no clause ends there."""
     words = text.split()
-    is_link = 0 < len(words) <= MAX_WORDS_BETWEEN and all(word.isalpha() for word in words)
+    is_link = 0 < len(words) <= MAX_WORDS_BETWEEN and all(word.isalpha() and ord(word[0]) < 0x2E80 for word in words)
     return " ".join(words).lower() if is_link and any(len(word) > 3 for word in words) else TOGETHER

@@ -74,7 +74,9 @@ def _inflated_sizes(data: bytes, entry: zipfile.ZipInfo) -> Iterator[int]:
     header = data[entry.header_offset : entry.header_offset + _LOCAL_HEADER_BYTES]
     if len(header) < _LOCAL_HEADER_BYTES or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise UnreadableFile("is torn, or packed in an unusual way")
-    start = entry.header_offset + _LOCAL_HEADER_BYTES + sum(int.from_bytes(header[i : i + 2], "little") for i in (26, 28))
+    start = (
+        entry.header_offset + _LOCAL_HEADER_BYTES + sum(int.from_bytes(header[i : i + 2], "little") for i in (26, 28))
+    )
     packed = data[start : start + entry.compress_size]
     if entry.compress_type == zipfile.ZIP_STORED:
         yield len(packed)

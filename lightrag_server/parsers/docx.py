@@ -67,7 +67,9 @@ class _Writer:
                 self._paragraph(element)
             elif element.tag == W + "tbl":
                 rows = element.findall(W + "tr") or element.iter(W + "tr")
-                self.draft.table([[_text(cell) for cell in row.findall(W + "tc") or row.iter(W + "tc")] for row in rows])
+                self.draft.table(
+                    [[_text(cell) for cell in row.findall(W + "tc") or row.iter(W + "tc")] for row in rows]
+                )
             elif element.tag not in _SKIPPED:
                 self.blocks(element)  # content controls, inserted revisions
 

@@ -21,6 +21,7 @@ _CANDIDATES = [
     "cp1252", "cp1250", "cp1251", "koi8_r", "cp1253", "cp1255", "cp1256", "latin_1",
 ]  # fmt: skip
 _SAMPLE_BYTES = 64 * 1024
+_STEP = 1024**2
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]")
 _MOST_CONTROL = 0.002
 _MOST_REPLACED = 0.001
@@ -34,10 +35,15 @@ def decoded(data: bytes) -> str:
     """
     text = _by_mark(data)
     if text is None:
-        text = _strict(data, "utf-8") or _strict(data, _wide(data)) or _detected(data)
-    if len(_CONTROL.findall(text)) > _MOST_CONTROL * len(text) or "\0" in text:
+        text = _strict(data, _wide(data)) or _utf8(data) or _detected(data)
+    if "\0" in text or _controls(text) > _MOST_CONTROL * len(text):
         raise _not_text()
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _controls(text: str) -> int:
+    """Number of control characters; in steps, so that other threads run in between."""
+    return sum(len(_CONTROL.findall(text, start, start + _STEP)) for start in range(0, len(text), _STEP))
 
 
 def _by_mark(data: bytes) -> str | None:
@@ -45,6 +51,15 @@ def _by_mark(data: bytes) -> str | None:
         if data.startswith(mark):
             return _tolerant(data[len(mark) :], encoding)
     return None
+
+
+def _utf8(data: bytes) -> str | None:
+    """Also where a few sequences are broken among many that are right."""
+    text = data.decode("utf-8", "replace")
+    broken = text.count("\ufffd")
+    if broken and broken * 20 > len(data) - len(text):
+        return None
+    return text
 
 
 def _strict(data: bytes, encoding: str) -> str | None:

@@ -23,9 +23,10 @@ MIME_TYPES = {
     ".pdf": "application/pdf",
     ".rtf": "application/rtf",
     ".tex": "application/x-latex",
+    ".xlsm": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
-_LEAST_SHARE = 0.9
+_LEAST_SHARE = 0.95
 _WORD_CHARACTERS = re.compile(r"\w")
 Node = Mapping[str, Any]
 
@@ -65,7 +66,6 @@ def _extract(suffix: str, data: bytes) -> Any:
         pages=PageConfig(extract_pages=suffix == ".pdf"),
         concurrency=ConcurrencyConfig(max_threads=1),
         tree_sitter=TreeSitterConfig(enabled=False),
-        max_archive_depth=0,
     )
     try:
         return extract_bytes_sync(data, MIME_TYPES[suffix], config=config)

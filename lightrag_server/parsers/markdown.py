@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from lightrag_server.core.records import Heading, ParsedDocument
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
-_ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*")
-_SETEXT = re.compile(r" {0,3}(={2,}|-{2,})[ \t]*")
+_ATX = re.compile(r" {0,3}(#{1,6})[ \t]+(\S.*)")
+_SETEXT = re.compile(r" {0,3}(={2,}|-{2,})")
 _NO_TITLE = re.compile(r"\s*$|[ \t]*(?:[-*+>|#]|\d+[.)])[ \t]| {4}|\t|[ \t]*\|")
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(?:[^\n]*\n)*?(?:---|\.\.\.)[ \t]*(?:\n|$)")
 _IMAGE_OR_LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _MARKS = re.compile(r"(?<!\w)(\*\*|__|\*|_)(?=\S)(.+?)(?<=\S)\1(?!\w)|(`+)(.+?)\3")
 _ANCHOR = re.compile(r"\s*\{#[^}]*\}$")
+_MOST_TITLE_CHARS = 300
 _ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
 
 
@@ -63,18 +64,25 @@ def _lines(text: str, start: int) -> Iterator[_Line]:
 
 
 def _atx(line: _Line) -> Heading | None:
-    found = _ATX.fullmatch(line.text)
-    return Heading(len(found[1]), _title(found[2] or ""), line.start) if found else None
+    found = _ATX.fullmatch(line.text.rstrip())
+    if not found:
+        return None
+    title = found[2].rstrip("#")
+    is_closed = not title or title[-1].isspace()
+    return Heading(len(found[1]), _title(title if is_closed else found[2]), line.start)
 
 
 def _setext(before: _Line, title: _Line, underline: _Line) -> Heading | None:
     """Only a title of one line below a blank one: longer ones are more often a paragraph above a rule."""
-    found = _SETEXT.fullmatch(underline.text)
+    found = _SETEXT.fullmatch(underline.text.rstrip())
     if not found or title.is_code or before.text.strip() or _NO_TITLE.match(title.text):
         return None
     return Heading(1 if found[1][0] == "=" else 2, _title(title.text), title.start)
 
 
 def _title(text: str) -> str:
+    """Plain text of a title; what is too long for one has none."""
+    if len(text) > _MOST_TITLE_CHARS:
+        return ""
     text = _ANCHOR.sub("", _IMAGE_OR_LINK.sub(r"\1", text))
     return _MARKS.sub(lambda m: m[2] or m[4], text).strip()

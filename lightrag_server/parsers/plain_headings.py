@@ -14,12 +14,12 @@ _NUMBER = (
     r"sixteen|seventeen|eighteen|nineteen|twenty|the \w+)"
 )
 _ENGLISH = re.compile(
-    rf"[ \t]*((BOOK|PART|VOLUME)|(?:CHAPTER|STAVE|ACT|CANTO|LETTER|APPENDIX)|(SCENE|SECTION))"
-    rf"[ \t]+(?:{_NUMBER}|[A-Z])\b[.:]?(?:[ \t]*[-—–:.][ \t]*\S.*|[ \t]+[A-Z\"“'].*)?[ \t]*",
-    re.IGNORECASE,
+    r"[ \t]*(?i:(BOOK|PART|VOLUME)|CHAPTER|STAVE|ACT|CANTO|LETTER|APPENDIX|(SCENE|SECTION))"
+    rf"[ \t]+(?:(?i:{_NUMBER})|[A-Z])\b[.:]?(?:[ \t]*[-—–:.][ \t]*\S.*|[ \t]+[A-Z\"“'].*)?[ \t]*"
 )
 _CHINESE = re.compile(
-    r"[ \t　]*第[〇零一二三四五六七八九十百千两\d]{1,9}(?:([卷部编編篇集])|[章回幕]|([节節]))(?:[ \t　：:、]+\S.{0,40})?[ \t　]*"
+    r"[ \t　]*第[〇零一二三四五六七八九十百千两\d]{1,9}(?:([卷部编編篇集])|[章回幕]|([节節]))"
+    r"(?:[ \t　：:、]+\S.{0,40})?[ \t　]*"
 )
 _NUMBERED = re.compile(r"(\d{1,2}(?:\.\d{1,2}){0,3})\.?[ \t]+[^\W\d_].{0,70}")
 _SENTENCE_END = (".", "。", "；", ";", "，", ",", "：", ":", "！", "？", "!", "?")
@@ -49,12 +49,10 @@ def plain_headings(text: str) -> tuple[Heading, ...]:
 def _rank(line: str, is_above_blank: bool) -> int:
     """1 for parts, 2 for chapters, 3 for sections, 0 for other lines."""
     found = _ENGLISH.fullmatch(line) if is_above_blank and line.lstrip()[:1].isupper() else None
-    groups = (found[2], found[3]) if found else None
-    if found is None and (found := _CHINESE.fullmatch(line)):
-        groups = (found[1], found[2])
-    if groups is None or line.rstrip().endswith(("。", "，", ",", ";")):
+    found = found or _CHINESE.fullmatch(line)
+    if found is None or line.rstrip().endswith(("。", "，", ",", ";")):
         return 0
-    return 1 if groups[0] else 3 if groups[1] else 2
+    return 1 if found[1] else 3 if found[2] else 2
 
 
 def _levelled(words: Sequence[tuple[int, str, int]], numbered: Sequence[tuple[int, str, int]]) -> tuple[Heading, ...]:

@@ -1,4 +1,4 @@
-"""Spreadsheets: cells whose formula was never computed get the formula as their text, else they would come out empty."""
+"""Spreadsheets: a cell whose formula was never computed gets the formula as its text, else it would come out empty."""
 
 from __future__ import annotations
 

@@ -16,6 +16,8 @@ class Embedder(Protocol):
     """Binding and model: recorded with the data."""
     dimension: int | None
     """Known beforehand, or None until the first reply."""
+    passage_tokens: int
+    """Length up to which one vector tells well what a text is about, in tokens: the size of windows by default."""
     threshold: float
     """Cosine below which text is unrelated for this model; a property of the model, never a global constant."""
 

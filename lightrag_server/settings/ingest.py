@@ -36,8 +36,13 @@ class IngestSettings(Group):
         unit="tokens",
         ge=0,
     )
-    window_size: int = setting(
-        "WINDOW_SIZE", 400, "Size of the places inside a chunk that are embedded and cited.", unit="tokens", ge=20
+    window_size: int | None = setting(
+        "WINDOW_SIZE",
+        None,
+        "Size of the places inside a chunk that are embedded and cited. "
+        "Unset: what the embedder represents well (400, local models 180).",
+        unit="tokens",
+        ge=20,
     )
     window_overlap: int = setting(
         "WINDOW_OVERLAP_SIZE",

@@ -172,7 +172,7 @@ def _check_ingest(ingest: IngestSettings) -> None:
         ("WINDOW_OVERLAP_SIZE", ingest.window_overlap, "WINDOW_SIZE", ingest.window_size),
     )
     for overlap_name, overlap, size_name, size in pairs:
-        if overlap >= size:
+        if size is not None and overlap >= size:
             raise ConfigError(f"{overlap_name} is {overlap}; it must be less than {size_name}, which is {size}.")
 
 

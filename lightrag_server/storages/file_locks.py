@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 try:
     import fcntl
 except ImportError:  # Windows: callers keep to files of their own process there
@@ -10,20 +13,24 @@ except ImportError:  # Windows: callers keep to files of their own process there
 HAS_FILE_LOCKS = fcntl is not None
 
 
-def lock_shared(descriptor: int) -> None:
-    """Wait until nobody holds the lock exclusively. Closing the descriptor gives it back."""
-    if fcntl is not None:
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
+@contextmanager
+def locked(descriptor: int, *, is_exclusive: bool) -> Iterator[None]:
+    """Hold the lock of an open file, waiting for it; shared holders do not exclude each other.
 
-
-def lock_exclusive(descriptor: int) -> None:
-    """Wait until nobody else holds the lock. Closing the descriptor gives it back."""
-    if fcntl is not None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    Given back explicitly: closing would not do where the descriptor was duplicated, as `mmap` does.
+    """
+    if fcntl is None:
+        yield
+        return
+    fcntl.flock(descriptor, fcntl.LOCK_EX if is_exclusive else fcntl.LOCK_SH)
+    try:
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def try_lock_exclusive(descriptor: int) -> bool:
-    """Take the lock when it is free; False when somebody holds it."""
+    """Take the lock when it is free, until the file is closed; False when somebody holds it."""
     if fcntl is None:
         return True
     try:

@@ -21,12 +21,14 @@ from pathlib import Path
 from lightrag_server.core.ids import md5_hex
 from lightrag_server.errors import InvalidInput, StorageUnavailable
 from lightrag_server.storages.blob_keys import folders_of, segments_of
-from lightrag_server.storages.file_locks import lock_exclusive, try_lock_exclusive
+from lightrag_server.storages.file_locks import locked, try_lock_exclusive
 
 _FOLDER_MARK = "+"
 _UNFINISHED = "unfinished+"
 _PLAIN_WORKSPACE = re.compile(r"[a-z0-9_-]{0,64}\Z")
 _TRIES = 10
+_DISTURBED = (FileNotFoundError, FileExistsError)
+"""Meanwhile others removed the folder that is written to, or opened the store."""
 
 
 class LocalBlobStore:
@@ -95,10 +97,7 @@ class LocalBlobStore:
                 try:
                     self._write(path, data)
                     break
-                except (
-                    FileNotFoundError,
-                    FileExistsError,
-                ):  # others removed the folder, or opened the store, meanwhile
+                except _DISTURBED:
                     if not remaining:
                         raise
             self._make_durable(path.parent)
@@ -106,13 +105,13 @@ class LocalBlobStore:
     def _write(self, path: Path, data: bytes) -> None:
         descriptor, name = tempfile.mkstemp(dir=self._folder / _UNFINISHED)
         try:
-            with open(descriptor, "wb") as file:
-                lock_exclusive(descriptor)  # tells `_clear` that a living process is at it
+            # the lock tells `_clear` that a living process is at it
+            with open(descriptor, "wb") as file, locked(descriptor, is_exclusive=True):
                 file.write(data)
                 file.flush()
                 os.fsync(descriptor)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(name, path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(name, path)
         except BaseException:
             with suppress(FileNotFoundError):
                 os.unlink(name)

@@ -189,7 +189,7 @@ faults = pytest.mark.parametrize(
 
 def persist(vendor: Vendor, fault: dict[str, Any]) -> None:
     """A 400 lasts: simpler requests are tried after one."""
-    vendor.fault(**(fault | {"next": 4}))
+    vendor.control(faults=[fault | {"next": 4}])
 
 
 def assert_discreet(error: ProviderError, wire: Wire) -> None:
@@ -252,9 +252,13 @@ async def test_a_failed_embedding_is_one_of_our_errors(
 async def test_a_stream_that_breaks_hands_on_what_came_before(vendor: Vendor, wire: Wire, chat: LLM):
     vendor.fault("hang_up")
     seen: list[str | ChatReply] = []
-    with pytest.raises(ProviderUnavailable):
+
+    async def read() -> None:
         async for item in chat.stream(REQUEST):
             seen.append(item)  # noqa: PERF401
+
+    with pytest.raises(ProviderUnavailable):
+        await read()
     assert seen
     assert reply_to(TURNS).startswith("".join(map(str, seen)))
 

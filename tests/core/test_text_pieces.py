@@ -10,7 +10,7 @@ from lightrag_server.core.citations import CitationFilter, checked
 from lightrag_server.core.context import Evidence, fit, number_sources, render
 from lightrag_server.core.fusion import Leg, fuse, interleave, ranked
 from lightrag_server.core.keywords import keywords_of
-from lightrag_server.core.passages import parts_of
+from lightrag_server.core.questions import parts_of
 from lightrag_server.core.records import Budget, Passage
 from lightrag_server.core.sentences import sentence_spans
 

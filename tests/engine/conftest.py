@@ -38,6 +38,7 @@ class HashEmbedder:
     identity = "hash"
     dimension = 16
     threshold = 0.0
+    passage_tokens = 400
 
     def __init__(self) -> None:
         self.texts: list[str] = []

@@ -201,19 +201,32 @@ def _cell(place: str, value: str) -> str:
 
 
 def odt(body: str) -> bytes:
-    names = (
-        'xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0" '
-        'xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0"'
+    return _open_document("text", body)
+
+
+def ods(rows: list[list[str]]) -> bytes:
+    cells = "".join(
+        "<table:table-row>"
+        + "".join(
+            f'<table:table-cell office:value-type="string"><text:p>{value}</text:p></table:table-cell>' for value in row
+        )
+        + "</table:table-row>"
+        for row in rows
     )
+    return _open_document("spreadsheet", f'<table:table table:name="Sheet">{cells}</table:table>')
+
+
+def _open_document(kind: str, body: str) -> bytes:
+    names = " ".join(f'xmlns:{n}="urn:oasis:names:tc:opendocument:xmlns:{n}:1.0"' for n in ("office", "text", "table"))
     return zipped(
         {
-            "mimetype": "application/vnd.oasis.opendocument.text",
-            "content.xml": HEAD + f"<office:document-content {names}><office:body><office:text>{body}"
-            "</office:text></office:body></office:document-content>",
+            "mimetype": f"application/vnd.oasis.opendocument.{kind}",
+            "content.xml": HEAD + f"<office:document-content {names}><office:body><office:{kind}>{body}"
+            f"</office:{kind}></office:body></office:document-content>",
             "META-INF/manifest.xml": HEAD
             + '<manifest:manifest xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0">'
             '<manifest:file-entry manifest:full-path="/" '
-            'manifest:media-type="application/vnd.oasis.opendocument.text"/>'
+            f'manifest:media-type="application/vnd.oasis.opendocument.{kind}"/>'
             '<manifest:file-entry manifest:full-path="content.xml" manifest:media-type="text/xml"/>'
             "</manifest:manifest>",
         },

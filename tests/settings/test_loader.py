@@ -157,7 +157,7 @@ def test_an_unreadable_config_ini_or_env_file_is_one_sentence(tmp_path: Path) ->
 def test_overlaps_must_be_smaller_than_sizes(tmp_path: Path) -> None:
     text = sentence(tmp_path, CHUNK_SIZE="100", CHUNK_OVERLAP_SIZE="100")
     assert text == "CHUNK_OVERLAP_SIZE is 100; it must be less than CHUNK_SIZE, which is 100."
-    assert "WINDOW_OVERLAP_SIZE" in sentence(tmp_path, WINDOW_OVERLAP_SIZE="400")
+    assert "WINDOW_OVERLAP_SIZE" in sentence(tmp_path, WINDOW_SIZE="400", WINDOW_OVERLAP_SIZE="400")
 
 
 def test_https_needs_files_that_exist(tmp_path: Path) -> None:

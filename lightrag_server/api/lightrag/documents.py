@@ -10,6 +10,7 @@ from fastapi import APIRouter, Body, Response, UploadFile
 from lightrag_server.api.auth import GuardedRoute
 from lightrag_server.api.deps import ChosenWorkspace, OpenedApp
 from lightrag_server.api.jobs import ended
+from lightrag_server.api.lightrag.scans import scan_status
 from lightrag_server.api.lightrag.schemas import (
     CancelPipelineResponse,
     ClearDocumentsResponse,
@@ -24,6 +25,7 @@ from lightrag_server.api.lightrag.schemas import (
     PaginationInfo,
     PipelineStatusResponse,
     ReprocessResponse,
+    ScanJobStatusResponse,
     ScanResponse,
     StatusCountsResponse,
     SupportedFileTypesResponse,
@@ -96,6 +98,12 @@ async def scan(workspace: ChosenWorkspace) -> ScanResponse:
     retried = await workspace.intake.retry_failed()
     again = f" {retried} failed documents are tried again." if retried else ""
     return ScanResponse(status="scanning_started", message=f"The input folder is being scanned.{again}", track_id=track)
+
+
+@router.get("/scan/status/{track_id}")
+async def scan_job_status(workspace: ChosenWorkspace, track_id: str) -> ScanJobStatusResponse:
+    """How far a scan is and what came of it."""
+    return await scan_status(workspace, track_id)
 
 
 @router.post("/paginated")

@@ -131,6 +131,26 @@ class ScanResponse(BaseModel):
     track_id: str
 
 
+class ScanJobSampleBucket(BaseModel):
+    items: list[str] = Field(default_factory=list[str])
+    truncated: bool = False
+    dropped: int = 0
+
+
+class ScanJobStatusResponse(BaseModel):
+    """Times are epoch seconds; `version` grows as documents end."""
+
+    track_id: str
+    status: Literal["running", "completed", "failed", "cancelled", "abandoned"]
+    counts: dict[str, int] = Field(default_factory=dict[str, int])
+    counters_dropped: int = 0
+    samples: dict[str, ScanJobSampleBucket] = Field(default_factory=dict[str, ScanJobSampleBucket])
+    created_at: float
+    updated_at: float
+    version: int
+    message: str = ""
+
+
 class DeleteDocRequest(BaseModel):
     doc_ids: list[Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]] = Field(min_length=1)
     delete_file: bool = Field(False, description="Also remove the file of that name from the input folder.")

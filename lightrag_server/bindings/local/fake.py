@@ -17,20 +17,21 @@ from numpy.typing import NDArray
 from lightrag_server.compute import Compute
 from lightrag_server.core import lexical
 from lightrag_server.core.records import Turn, Usage
-from lightrag_server.core.sentences import sentence_spans
 from lightrag_server.ports.embedding import Purpose
 from lightrag_server.ports.llm import ChatReply, ChatRequest
 from lightrag_server.settings.bindings import EmbeddingSettings, LLMSettings
 
 DIMENSION = 256
-THRESHOLD = 0.15
-"""Measured on unrelated sentences of one book: 95 % of their cosines lie below."""
+THRESHOLD = 0.22
+"""Measured on 200 sentences of one book: 95 % of the cosines between them lie below; those of half a sentence with the
+whole of it at 0.30 and above."""
 MAX_ENTITIES = 12
 
 _FIELD = "<|#|>"
 _END = "<|COMPLETE|>"
 _PASSAGE = re.compile(r"Passage:\s*\n(.*?)(?:\n-----|\Z)", re.DOTALL)
 _AGAIN = re.compile(r"\bmissed\b|\bonce more\b")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
 _CITED = re.compile(r"\[(\d+)\]")
 _NAME = re.compile(
     r"[A-Z][\w'’-]*[a-z0-9]\w*(?:(?: of| the| de| van| von)* [A-Z][\w'’-]*\w)*"
@@ -73,6 +74,7 @@ class FakeEmbedder:
     """Hashes words and runs of three characters into a vector: texts that share words are near."""
 
     threshold = THRESHOLD
+    passage_tokens = 400
 
     def __init__(self, dimension: int = DIMENSION) -> None:
         self.identity = f"fake/hash-{dimension}"
@@ -136,8 +138,8 @@ def _names_and_pairs(passage: str) -> tuple[dict[str, str], dict[tuple[str, str]
     """Each name with the first sentence that has it, and each two that follow one another in a sentence."""
     names: dict[str, str] = {}
     pairs: dict[tuple[str, str], str] = {}
-    for start, end in sentence_spans(passage):
-        sentence = " ".join(passage[start:end].split())[:300]
+    for sentence in _SENTENCE_END.split(" ".join(passage.split())):
+        sentence = sentence[:300]
         found = [name for match in _NAME.finditer(sentence) if (name := _trimmed(match.group()))]
         known = [name for name in dict.fromkeys(found) if name in names or len(names) < MAX_ENTITIES]
         for name in known:
@@ -175,15 +177,16 @@ def _value_of(schema: dict[str, Any], words: Iterator[str]) -> Any:
 
 def _answer(messages: Sequence[Turn]) -> str:
     question = messages[-1].content.strip().rpartition("\n")[2]
-    wanted = set(lexical.query_terms(question))
     context = "\n".join(turn.content for turn in messages).removesuffix(question)
-    spans = [(start, end) for start, end in sentence_spans(context) if end - start > 20]
-    if not spans:
+    sentences = _SENTENCE_END.split(context)
+    wanted = lexical.query_terms(question)
+    folded = [sentence.lower() for sentence in sentences]
+    scores = [sum(term in sentence for term in wanted) if len(sentence) > 20 else -1 for sentence in folded]
+    best = max(range(len(sentences)), key=scores.__getitem__)
+    if scores[best] < 0:
         return "The prompt holds nothing to answer from."
-    overlaps = [len(wanted.intersection(lexical.terms(context[start:end]))) for start, end in spans]
-    start, end = spans[max(range(len(spans)), key=overlaps.__getitem__)]
-    cited = _CITED.findall(context[:end])
-    return f"{_CITED.sub('', context[start:end]).strip()} [{cited[-1] if cited else 1}]"
+    cited = next((found[-1] for at in range(best, -1, -1) if (found := _CITED.findall(sentences[at]))), "1")
+    return f"{' '.join(_CITED.sub('', sentences[best]).split())} [{cited}]"
 
 
 # ----------------------------------------------------------------------------- embedding
@@ -199,7 +202,7 @@ def _vector_of(text: str, dimension: int) -> NDArray[np.float32]:
     hashes, weights = zip(*map(_hashed, terms), strict=True)
     trigrams = _trigrams(text)
     slots = np.concatenate([np.array(hashes, np.uint32), trigrams])
-    size = np.concatenate([np.array(weights, np.float32), np.full(len(trigrams), 0.15, np.float32)])
+    size = np.concatenate([np.array(weights, np.float32), np.full(len(trigrams), 0.08, np.float32)])
     signs = np.where(slots & 0x80000000, -1.0, 1.0)
     vector = np.bincount(slots % dimension, size * signs, dimension).astype(np.float32)
     vector[0] += 1e-6  # opposite signs may cancel to nothing
@@ -209,7 +212,7 @@ def _vector_of(text: str, dimension: int) -> NDArray[np.float32]:
 @lru_cache(maxsize=65_536)
 def _hashed(term: str) -> tuple[int, float]:
     """Hash and weight: short words of scripts with spaces say little."""
-    weight = 1.0 if not term.isascii() or term[0].isdigit() else min(len(term), 8) ** 2 / 64
+    weight = 1.0 if not term.isascii() or term[0].isdigit() else (min(len(term), 8) / 8) ** 3
     return zlib.crc32(term.encode("utf-8", "surrogatepass")), weight
 
 

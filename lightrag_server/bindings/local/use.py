@@ -36,6 +36,7 @@ class USEEmbedder:
     identity = f"local/{NAME}"
     dimension: int | None = DIMENSION
     threshold = THRESHOLD
+    passage_tokens = 180
 
     def __init__(self, compute: Compute) -> None:
         self._compute = compute

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from lightrag_server.core import ids
 from lightrag_server.core.chunking.fixed_token import fixed_token
@@ -30,7 +30,7 @@ def chunk_document(
     """The chunks of a document in text order; none for a text of white space only.
 
     Together they hold every character that is not white space, none begins or ends with white space, and none lies
-    wholly in the one before. The text is tokenised once; the rest costs about as much again.
+    wholly in a neighbour. The text is tokenised once; the rest costs about as much again.
     """
     ruler = Ruler(parsed.text, tokenizer)
     sections = sections_of(parsed)
@@ -66,14 +66,17 @@ def strategy_for(parsed: ParsedDocument, spec: ChunkSpec) -> Strategy:
     return "paragraph_semantic" if parsed.headings else "recursive_character"
 
 
-def _distinct(pieces: Sequence[Piece], ruler: Ruler) -> Iterator[Piece]:
-    """The pieces without white space around them, save those that add no text to the one before."""
-    done = 0
+def _distinct(pieces: Sequence[Piece], ruler: Ruler) -> list[Piece]:
+    """The pieces without white space around them, save those whose text lies wholly in a neighbour."""
+    kept: list[Piece] = []
     for piece in pieces:
         trimmed = ruler.trimmed(piece)
-        if trimmed and trimmed.end > done:
-            done = trimmed.end
-            yield trimmed
+        if trimmed is None or (kept and trimmed.end <= kept[-1].end):
+            continue
+        if kept and trimmed.start <= kept[-1].start:
+            kept.pop()
+        kept.append(trimmed)
+    return kept
 
 
 def _pages(pages: Sequence[PageSpan], piece: Piece) -> tuple[int | None, int | None]:

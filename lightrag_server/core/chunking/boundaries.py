@@ -13,27 +13,35 @@ _PARAGRAPH = r"\n\s*\n"
 _CLOSING = "['\"”’」』）】)\\]]*"
 _SENTENCE_END = rf"(?:[。！？…]|(?<!\b[A-Z])(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?<!\bSt)\.|[!?]){_CLOSING}"
 _FULL_LINE = rf"{_SENTENCE_END}[ \t]*\n"
-_SENTENCE = rf"[。！？…]{_CLOSING}|{_SENTENCE_END}\s"
+_SENTENCE = rf"[。！？…]{_CLOSING}|{_SENTENCE_END}(?=\s)"
 _LINE = r"\n"
-_CLAUSE = r"[；，、]|[;,:]\s"
-_WORD = r"\s"
+_CLAUSE = r"[；，、]|[;,:](?=\s)"
+_WORD = r"(?<=\S)(?=\s)"
 _RANKS = tuple(re.compile(pattern) for pattern in (_PARAGRAPH, _FULL_LINE, _SENTENCE, _LINE, _CLAUSE, _WORD))
-_RESTARTS = tuple(re.compile(pattern) for pattern in (f"{_PARAGRAPH}|{_SENTENCE}", f"{_LINE}|{_CLAUSE}", _WORD))
+# Pieces begin behind the white space that the piece before ended in front of, where tokens of words begin.
+_RESTARTS = tuple(
+    re.compile(rf"(?:{pattern})\s*") for pattern in (f"{_PARAGRAPH}|{_SENTENCE}", f"{_LINE}|{_CLAUSE}", _WORD)
+)
 
 _LEAST_SHARE, _MOST_SHARE = 0.8, 1.2
+"""A cut lies within these parts of the equal share."""
+_LEAST_PARAGRAPH_SHARE = 0.6
 
 
-def cut_evenly(ruler: Ruler, piece: Piece, size: int, overlap: int) -> list[Piece]:
+def cut_evenly(ruler: Ruler, piece: Piece, size: int, overlap: int, *, keep_paragraphs: bool = False) -> list[Piece]:
     """Cover the piece with as few pieces of at most `size` tokens as there must be, of about equal length.
 
     Cuts lie at the best ranked boundary near the equal share, else between two tokens. Neighbours share at most
-    `overlap` tokens and at most half of `size`.
+    `overlap` tokens and at most half of `size`. `keep_paragraphs`: rather uneven pieces than a divided paragraph.
     """
     overlap = min(overlap, size // 2)
     pieces: list[Piece] = []
     start, done = piece.start, piece.start
     while (left := ruler.tokens(start, piece.end)) > size:
-        done = _best_end(ruler, start, done, size, _equal_share(left, size, overlap))
+        share = _equal_share(left, size, overlap)
+        done = (keep_paragraphs and _paragraph_end(ruler, start, done, size, share)) or (
+            _best_end(ruler, start, done, size, share)
+        )
         pieces.append(Piece(start, done))
         start = max(_overlap_start(ruler, done, overlap), ruler.forward(start, 1))
     pieces.append(Piece(start, piece.end))
@@ -46,16 +54,24 @@ def _equal_share(tokens: int, size: int, overlap: int) -> int:
     return -(-(tokens + (number - 1) * overlap) // number)
 
 
+def _paragraph_end(ruler: Ruler, start: int, done: int, size: int, share: int) -> int | None:
+    least = ruler.forward(start, int(share * _LEAST_PARAGRAPH_SHARE))
+    return _nearest(_RANKS[0], ruler, max(least, done) + 1, ruler.forward(start, size), ruler.forward(start, share))
+
+
 def _best_end(ruler: Ruler, start: int, done: int, size: int, share: int) -> int:
     """The end of the piece at `start`, beyond `done`: the boundary of the highest rank, nearest to the share."""
     ideal = max(ruler.forward(start, share), ruler.forward(done, 1))
     first = max(ruler.forward(start, int(share * _LEAST_SHARE)), done) + 1
     last = ruler.forward(start, min(size, int(share * _MOST_SHARE)))
-    for rank in _RANKS:
-        ends = [match.end() for match in rank.finditer(ruler.text, first - 1, last) if match.end() >= first]
-        if ends:
-            return min(ends, key=lambda end: abs(end - ideal))
-    return ideal
+    ends = (_nearest(rank, ruler, first, last, ideal) for rank in _RANKS)
+    return next((end for end in ends if end is not None), ideal)
+
+
+def _nearest(rank: re.Pattern[str], ruler: Ruler, first: int, last: int, ideal: int) -> int | None:
+    matches = rank.finditer(ruler.text, first - 1, last + 1)  # one more: some look ahead
+    ends = [match.end() for match in matches if first <= match.end() <= last]
+    return min(ends, key=lambda end: abs(end - ideal)) if ends else None
 
 
 def _overlap_start(ruler: Ruler, end: int, overlap: int) -> int:

@@ -38,7 +38,7 @@ class _Packer:
             groups = _split(sections, level)
             if len(groups) > 1:
                 return self.joined([self.pack(group) for group in groups], least=self._spec.size)
-        return cut_evenly(self._ruler, whole, self._spec.size, self._spec.overlap)
+        return cut_evenly(self._ruler, whole, self._spec.size, self._spec.overlap, keep_paragraphs=True)
 
     def joined(self, groups: Sequence[Sequence[Piece]], least: int) -> list[Piece]:
         """Put the groups in a row; where two meet, join their pieces if they fit into one and either has fewer
@@ -69,9 +69,11 @@ def _top_groups(sections: Sequence[Section]) -> list[list[Section]]:
 def _split(sections: Sequence[Section], level: int) -> list[list[Section]]:
     """Cut the row before each heading of this level or above. A heading alone goes with what follows it."""
     groups: list[list[Section]] = []
+    has_body = True
     for section in sections:
-        if groups and not (0 < section.level <= level and any(s.has_body for s in groups[-1])):
-            groups[-1].append(section)
-        else:
-            groups.append([section])
+        if not groups or (0 < section.level <= level and has_body):
+            groups.append([])
+            has_body = False
+        groups[-1].append(section)
+        has_body = has_body or section.has_body
     return groups

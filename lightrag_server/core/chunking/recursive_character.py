@@ -9,4 +9,4 @@ from lightrag_server.core.records import ParsedDocument
 
 def recursive_character(parsed: ParsedDocument, spec: ChunkSpec, ruler: Ruler) -> list[Piece]:
     """LightRAG's strategy R: the cascade of its default separators, kept at the end of what they close."""
-    return cut_evenly(ruler, Piece(0, len(parsed.text)), spec.size, spec.overlap)
+    return cut_evenly(ruler, Piece(0, len(parsed.text)), spec.size, spec.overlap, keep_paragraphs=True)

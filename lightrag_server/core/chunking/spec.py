@@ -50,37 +50,28 @@ class Ruler:
         self._offsets = tokenizer.offsets(text)
 
     def tokens(self, start: int, end: int) -> int:
-        """Tokens that start in text[start:end]."""
-        return bisect_left(self._offsets, end) - bisect_left(self._offsets, start)
+        """Tokens of which some part lies in text[start:end]."""
+        return max(bisect_left(self._offsets, end) - self._first(start), 0)
 
     def forward(self, start: int, tokens: int) -> int:
-        """The furthest token start or end of text up to which text[start:] has at most so many tokens.
+        """The furthest token start, or end of text, up to which text[start:] has at most so many tokens.
 
         Always beyond `start`: a character of more tokens than that is taken whole.
         """
-        index = bisect_left(self._offsets, start) + tokens
-        if index >= len(self._offsets):
-            return len(self.text)
-        position = self._offsets[index]
-        while position <= start:
+        index = self._first(start) + tokens
+        while index < len(self._offsets):
+            if (position := self._offsets[index]) > start:
+                return position
             index += 1
-            position = self._offsets[index] if index < len(self._offsets) else len(self.text)
-        return position
+        return len(self.text)
 
     def backward(self, end: int, tokens: int) -> int:
-        """The earliest token start from which text[:end] has at most so many tokens."""
-        index = bisect_left(self._offsets, end) - tokens
-        if index <= 0:
-            return 0
-        position = self._offsets[index]
-        return position if index == 0 or self._offsets[index - 1] < position else self._next_start(index)
-
-    def _next_start(self, index: int) -> int:
-        """The first token start behind the character in which token `index` starts."""
-        position = self._offsets[index]
-        while index < len(self._offsets) and self._offsets[index] == position:
+        """The earliest token start, or `end`, from which text[:end] has at most so many tokens."""
+        last = bisect_left(self._offsets, end)
+        index = max(last - tokens, 0)
+        while 0 < index < last and self._offsets[index] == self._offsets[index - 1]:
             index += 1
-        return self._offsets[index] if index < len(self._offsets) else len(self.text)
+        return self._offsets[index] if index < last else end
 
     def trimmed(self, piece: Piece) -> Piece | None:
         """The piece without white space at its ends; None when there is nothing else."""
@@ -88,3 +79,10 @@ class Ruler:
         start = piece.start + len(text) - len(text.lstrip())
         end = piece.start + len(text.rstrip())
         return Piece(start, end) if start < end else None
+
+    def _first(self, start: int) -> int:
+        """Index of the first token with a part at or behind `start`: boundaries behind a space lie inside tokens."""
+        index = bisect_left(self._offsets, start)
+        if index and (index == len(self._offsets) or self._offsets[index] > start):
+            return bisect_left(self._offsets, self._offsets[index - 1])
+        return index

@@ -7,7 +7,7 @@ from typing import Any
 from lightrag_server.core.encoding import document_from_row, document_to_row, from_bytes, to_bytes
 from lightrag_server.core.records import DocStatus, Document, Stage
 from lightrag_server.ports.doc_status import Filter, Page, SortField
-from lightrag_server.storages.sqlite.arrays import text_array
+from lightrag_server.storages.sqlite.arrays import check_ids, text_array
 from lightrag_server.storages.sqlite.database import Database
 
 _COLUMNS = "id, file_path, status, stage, track_id, content_hash, created_at, updated_at, data"
@@ -31,12 +31,15 @@ class SQLiteDocStatusStore:
         self._database = database
 
     async def add(self, documents: Sequence[Document]) -> set[str]:
+        check_ids(d.id for d in documents)
+
         def write(connection: sqlite3.Connection) -> set[str]:
             return {d.id for d in documents if connection.execute(_ADD, _row(d)).rowcount == 0}
 
         return await self._database.write(write) if documents else set()
 
     async def put(self, documents: Sequence[Document]) -> None:
+        check_ids(d.id for d in documents)
         if documents:
             await self._database.write(lambda c: c.executemany(_PUT, map(_row, documents)))
 

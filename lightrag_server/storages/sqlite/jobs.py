@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from lightrag_server.errors import InvalidInput
 from lightrag_server.ports.jobs import NOTES_KEPT, WORKER_DIED, Job, JobState, NewJob, Note, Progress
 from lightrag_server.settings.storages import SQLiteSettings
+from lightrag_server.storages.sqlite.arrays import id_array, text_array
 from lightrag_server.storages.sqlite.database import Database
 
 JOBS_SCHEMA = """
@@ -136,7 +135,7 @@ class SQLiteJobQueue:
 
     async def cancel(self, workspace: str, kinds: Collection[str], subject: str | None = None) -> int:
         which = f"workspace = ? AND {_IN_KINDS} AND (? IS NULL OR subject = ?)"
-        values = (workspace, _json(kinds), subject, subject)
+        values = (workspace, text_array(kinds), subject, subject)
 
         def stop(connection: sqlite3.Connection) -> int:
             end = f"UPDATE jobs SET state = 'cancelled', is_cancelled = 1, ended = ? WHERE state = 'todo' AND {which}"
@@ -171,7 +170,7 @@ class SQLiteJobQueue:
         )
         SELECT origin, {_COLUMNS} FROM asked JOIN jobs USING (id) WHERE joined IS NULL
         """
-        rows = await self._rows(sql, (_json(ids),))
+        rows = await self._rows(sql, (id_array(ids),))
         return {row[0]: _job(row[1:]) for row in rows}
 
     async def open_jobs(self, workspace: str | None = None) -> list[Job]:
@@ -232,7 +231,7 @@ class SQLiteJobQueue:
 
     def _claim(self, connection: sqlite3.Connection, owner: str, kinds: Collection[str]) -> Job | None:
         now = self._clock()
-        found = connection.execute(_OLDEST_DUE, (now, _json(kinds))).fetchone()
+        found = connection.execute(_OLDEST_DUE, (now, text_array(kinds))).fetchone()
         if found is None:
             return None
         _show_alive(connection, owner, now)  # else `reap` would take a job from an owner that never beat yet
@@ -286,7 +285,3 @@ def _job(row: Sequence[Any]) -> Job:
         error,
         is_cancelled=bool(is_cancelled),
     )
-
-
-def _json(values: Iterable[str] | Iterable[int]) -> str:
-    return orjson.dumps(list(values)).decode()

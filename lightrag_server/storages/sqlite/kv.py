@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 
 from lightrag_server.core.encoding import from_bytes, to_bytes
 from lightrag_server.ports.kv import Row
-from lightrag_server.storages.sqlite.arrays import refuse_nul, text_array
+from lightrag_server.storages.sqlite.arrays import check_ids, text_array
 from lightrag_server.storages.sqlite.database import Database
 
 SCAN_ROWS = 500
@@ -39,7 +39,7 @@ class SQLiteKVStore:
         if not rows:
             return
 
-        refuse_nul(rows)
+        check_ids(rows)
 
         def write(connection: sqlite3.Connection) -> None:
             connection.executemany(_PUT, ((self._namespace, key, to_bytes(rows[key])) for key in sorted(rows)))

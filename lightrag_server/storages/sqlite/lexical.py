@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from lightrag_server.core.lexical import terms
 from lightrag_server.ports.lexical import LexicalHit, LexicalItem
-from lightrag_server.storages.sqlite.arrays import id_array, refuse_nul, text_array
+from lightrag_server.storages.sqlite.arrays import check_ids, id_array, text_array
 from lightrag_server.storages.sqlite.database import Database
 
 REQUIRED_PLACES = 3000
@@ -69,7 +69,7 @@ class SQLiteLexicalStore:
     async def search(self, terms: Sequence[str], top_k: int) -> list[LexicalHit]:
         if not terms or top_k < 1:
             return []
-        wanted = text_array(dict.fromkeys(terms))
+        wanted = text_array({term for term in terms if term != _EVERYWHERE})
 
         def read(connection: sqlite3.Connection) -> list[LexicalHit]:
             number = _number(connection, self._namespace)
@@ -87,7 +87,7 @@ class SQLiteLexicalStore:
     async def put(self, items: Sequence[LexicalItem]) -> None:
         if not items:
             return
-        refuse_nul(item.id for item in items)
+        check_ids(item.id for item in items)
         analysed = await asyncio.to_thread(lambda: {item.id: _analysed(item) for item in items})
         await self._database.write(lambda c: _put(c, self._namespace, analysed))
 

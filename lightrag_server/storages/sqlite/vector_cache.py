@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lightrag_server.storages.file_locks import HAS_FILE_LOCKS, lock_exclusive, lock_shared
+from lightrag_server.storages.file_locks import HAS_FILE_LOCKS, locked
 from lightrag_server.storages.sqlite.dot_products import dot_products
 
 BLOCK = 4096
@@ -105,9 +105,9 @@ class VectorCache:
             yield Matrix(NOTHING, None)
             return
         try:
-            lock_shared(descriptor)
-            mark = _read_mark(descriptor)
-            yield Matrix(mark, self._mapped(descriptor) if mark.slots else None)
+            with locked(descriptor, is_exclusive=False):
+                mark = _read_mark(descriptor)
+                yield Matrix(mark, self._mapped(descriptor) if mark.slots else None)
         finally:
             os.close(descriptor)
 
@@ -117,8 +117,8 @@ class VectorCache:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            lock_exclusive(descriptor)
-            yield CacheWriter(descriptor)
+            with locked(descriptor, is_exclusive=True):
+                yield CacheWriter(descriptor)
         finally:
             os.close(descriptor)
 

@@ -10,18 +10,18 @@ import functools
 import logging
 import os
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from lightrag_server.core.ids import md5_hex
 from lightrag_server.errors import DimensionMismatch
 from lightrag_server.ports.vectors import Vector, VectorHit, VectorItem
+from lightrag_server.storages.sqlite.arrays import id_array, text_array
 from lightrag_server.storages.sqlite.database import Database
 from lightrag_server.storages.sqlite.vector_cache import NOTHING, Changes, Mark, Matrix, best, cache_at
 
@@ -203,7 +203,7 @@ class SQLiteVectorStore:
         if space is None:
             return {}
         sql = "SELECT id, place FROM vectors WHERE space = ? AND id IN (SELECT value FROM json_each(?))"
-        return {id: place & 0xFFFFFFFF for id, place in connection.execute(sql, (space.number, _json(ids)))}
+        return {id: place & 0xFFFFFFFF for id, place in connection.execute(sql, (space.number, text_array(ids)))}
 
     def _get(self, connection: sqlite3.Connection, ids: Collection[str]) -> dict[str, VectorItem]:
         space = self._space(connection)
@@ -212,7 +212,7 @@ class SQLiteVectorStore:
         sql = "SELECT id, ref, vector FROM vectors WHERE space = ? AND id IN (SELECT value FROM json_each(?))"
         return {
             id: VectorItem(id, ref, np.frombuffer(vector, np.float16).astype(np.float32))
-            for id, ref, vector in connection.execute(sql, (space.number, _json(ids)))
+            for id, ref, vector in connection.execute(sql, (space.number, text_array(ids)))
         }
 
     def _delete(self, connection: sqlite3.Connection, ids: Collection[str]) -> None:
@@ -283,7 +283,7 @@ def _changes_since(connection: sqlite3.Connection, space: _Space, since: int) ->
 def _rows_at(connection: sqlite3.Connection, space: _Space, slots: NDArray[np.int64]) -> list[Row]:
     places = (slots + (space.number << 32)).tolist()
     sql = "SELECT id, ref, vector FROM vectors WHERE place IN (SELECT value FROM json_each(?)) AND id IS NOT NULL"
-    return connection.execute(sql, (_json(places),)).fetchall()
+    return connection.execute(sql, (id_array(places),)).fetchall()
 
 
 def _rows_since(connection: sqlite3.Connection, space: _Space, since: int) -> Iterator[Row]:
@@ -314,7 +314,3 @@ def _scored(rows: Sequence[Row], query: Vector) -> list[tuple[float, Row]]:
 
 def _matrix(vectors: Sequence[bytes]) -> NDArray[np.float32]:
     return np.frombuffer(b"".join(vectors), np.float16).reshape(len(vectors), -1).astype(np.float32)
-
-
-def _json(values: Iterable[str] | Iterable[int]) -> str:
-    return orjson.dumps(list(values)).decode()

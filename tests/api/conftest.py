@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from lightrag_server.api.app import create_app
+from lightrag_server.settings.loader import load
+from tests.server import FAKE
+
+WAIT_S = 30.0
+
+STORY = """Ebenezer Scrooge kept a counting house in London with Jacob Marley.
+Jacob Marley died seven years ago on Christmas Eve, and Ebenezer Scrooge was his sole mourner.
+Bob Cratchit worked as the clerk of Ebenezer Scrooge and lived in Camden Town.
+Tiny Tim was the son of Bob Cratchit and walked with a crutch."""
+
+
+@dataclass
+class Api:
+    """A whole application in this process: real stores, real jobs, the fake models."""
+
+    app: FastAPI
+    client: httpx.AsyncClient
+
+    async def insert(self, text: str, source: str | None = None) -> str:
+        """Insert a text and wait until it is indexed; the track id."""
+        reply = await self.client.post("/documents/text", json={"text": text, "file_source": source})
+        assert reply.status_code == 200, reply.text
+        track = reply.json()["track_id"]
+        await self.settled(track)
+        return track
+
+    async def settled(self, track: str) -> list[dict[str, Any]]:
+        """The documents of a track id once none is under way."""
+        documents: list[dict[str, Any]] = []
+        deadline = time.monotonic() + WAIT_S
+        while time.monotonic() < deadline:
+            documents = (await self.client.get(f"/documents/track_status/{track}")).json()["documents"]
+            if documents and all(d["status"] in ("processed", "failed") for d in documents):
+                return documents
+            await asyncio.sleep(0.02)
+        raise AssertionError(f"not settled after {WAIT_S:.0f} s: {documents}")
+
+
+@asynccontextmanager
+async def opened(folder: Path, **variables: str) -> AsyncIterator[Api]:
+    app = create_app(load([], environ={**FAKE, **variables}, start_dir=folder))
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client,
+    ):
+        yield Api(app, client)
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[Api]:
+    async with opened(tmp_path) as opened_api:
+        yield opened_api

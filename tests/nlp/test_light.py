@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lightrag_server.core.records import Extraction
+from lightrag_server.nlp import light
+from lightrag_server.nlp.draft import MAX_DESCRIPTION_CHARS, Draft, Rank, Strength, bounded
+from lightrag_server.nlp.language import detect
+
+CHINESE = (Path(__file__).parent.parent / "data" / "qinghe-report.zh.txt").read_text(encoding="utf-8")
+NORWEGIAN = (
+    "Marit Solberg ble født i Bergen. Hun ledet Bergen Museum i tjue år, og Bergen Museum kjøpte dampmaskinen fra "
+    "Kværner Brug. Boken «Vannets kraft» forteller om Marit Solberg."
+)
+
+MUSEUM = """\
+The Bergen Museum
+
+Mr. Erik Solberg founded the Bergen Museum in Norway. Solberg's nephew Karl Lund is the director of the museum, and
+he bought the steam engine from Kvaerner Ltd. The steam engine was built by Kvaerner. Every steam engine needs water
+power. Mrs. Solberg lives in Oslo.
+"""
+
+
+def types(extraction: Extraction) -> dict[str, str]:
+    return {entity.name: entity.type for entity in extraction.entities}
+
+
+def facts(extraction: Extraction) -> set[tuple[str, str, str]]:
+    return {(r.source, keyword, r.target) for r in extraction.relations for keyword in r.keywords}
+
+
+def pairs(extractions: list[Extraction]) -> Counter[frozenset[str]]:
+    return Counter(frozenset((r.source, r.target)) for e in extractions for r in e.relations)
+
+
+# ----------------------------------------------------------------------------- English
+
+
+def test_english_names_have_types_and_one_spelling_each() -> None:
+    found = types(light.extract([MUSEUM])[0])
+    assert found["Erik Solberg"] == "person"
+    assert found["Karl Lund"] == "person"
+    assert found["Norway"] == found["Oslo"] == "location"
+    assert found["steam engine"] == "concept"
+    assert "Mrs. Solberg" in found
+    assert not {"Solberg", "Mr. Erik Solberg", "Kvaerner Ltd", "Kvaerner Ltd.", "he", "Every"} & set(found)
+    assert "Kvaerner" in found
+
+
+def test_english_relations_follow_the_grammar() -> None:
+    found = facts(light.extract([MUSEUM])[0])
+    assert ("Erik Solberg", "found", "Bergen Museum") in found
+    assert ("Erik Solberg", "nephew", "Karl Lund") in found or ("Karl Lund", "nephew", "Erik Solberg") in found
+    assert ("Mrs. Solberg", "live in", "Oslo") in found
+    assert ("steam engine", "built by", "Kvaerner") in found
+
+
+def test_he_stands_for_the_only_person_named_so_far() -> None:
+    one = light.extract(["The winter was long. Karl Lund stayed in Oslo. He admired Bergen and its people."])[0]
+    two = light.extract(["Karl Lund met Erik Dahl in Oslo and in Rome. He admired Bergen and its people."])[0]
+    assert ("Karl Lund", "admire", "Bergen") in facts(one)
+    assert not [fact for fact in facts(two) if fact[1] == "admire"]
+
+
+def test_a_title_line_is_not_part_of_the_first_name() -> None:
+    found = types(
+        light.extract(["American Idol\nChris Daughtry sang a song that he had written for the show in Boston."])[0]
+    )
+    assert "Chris Daughtry" in found
+    assert not [name for name in found if "Idol Chris" in name]
+
+
+def test_the_sentence_is_the_description() -> None:
+    extraction = light.extract([MUSEUM])[0]
+    oslo = next(entity for entity in extraction.entities if entity.name == "Oslo")
+    assert oslo.description == "Mrs. Solberg lives in Oslo."
+    assert all(len(e.description) <= MAX_DESCRIPTION_CHARS for e in (*extraction.entities, *extraction.relations))
+
+
+def test_short_names_are_told_apart_where_several_people_share_them() -> None:
+    names = light.full_names(
+        ["Bob Cratchit sat with Bob. Peter Cratchit came. Cratchit smiled at Peter. Cried Bob: Tim is here. He cried."]
+    )
+    assert names["Bob"] == "Bob Cratchit"
+    assert names["Peter"] == "Peter Cratchit"
+    assert "Cratchit" not in names
+    assert not [name for name in names.values() if "Cried" in name]
+
+
+def test_a_person_known_by_a_short_name_keeps_it() -> None:
+    text = "Ebenezer Scrooge came in. " * 2 + "Then Scrooge went. " * 60 + "They call him Ebenezer."
+    assert light.full_names([text]) == {"Ebenezer Scrooge": "Scrooge", "Ebenezer": "Scrooge"}
+    assert light.full_names(["Marit Solberg came in. Then Solberg went."]) == {"Solberg": "Marit Solberg"}
+
+
+# ----------------------------------------------------------------------------- Chinese
+
+
+@pytest.fixture(scope="module")
+def report() -> list[Extraction]:
+    return light.extract(re.split(r"\n(?=第.章)", CHINESE))
+
+
+def test_chinese_people_places_and_organizations_are_found(report: list[Extraction]) -> None:
+    found = {name: type for extraction in report for name, type in types(extraction).items()}
+    people = ("林若溪", "林国栋", "周明远", "陈立群", "孙海涛", "赵晓岚", "卡尔·贝克尔")
+    assert {name: found.get(name) for name in people} == dict.fromkeys(people, "person")
+    organizations = (
+        "海州大学",
+        "北辰科技公司",
+        "莱茵动力公司",
+        "云岭银行",
+        "海州电力集团",
+        "云岭县水利局",
+        "白水保护协会",
+    )
+    assert {name: found.get(name) for name in organizations} == dict.fromkeys(organizations, "organization")
+    assert {found.get(name) for name in ("青禾镇", "白水河", "海州市", "云岭县")} == {"location"}
+    assert found["贯流式水轮机"] == "concept"
+    assert not {"洪水", "白水", "贝克尔", "时候"} & set(found)
+
+
+def test_chinese_relations_carry_the_verb_or_the_role_between(report: list[Extraction]) -> None:
+    found = set().union(*map(facts, report))
+    assert {
+        ("陈立群", "创办", "北辰科技公司"),
+        ("青禾镇", "位于", "云岭县"),
+        ("卡尔·贝克尔", "任职于", "莱茵动力公司"),
+        ("赵晓岚", "毕业于", "海州大学"),
+        ("海州电力集团", "任命", "林若溪"),
+        ("林若溪", "父亲", "林国栋"),
+        ("林若溪", "申请", "云岭银行"),
+        ("白水保护协会", "会长", "赵晓岚"),
+    } <= found
+
+
+def test_a_chinese_clause_without_a_name_goes_on_about_the_first_one(report: list[Extraction]) -> None:
+    found = set().union(*map(facts, report))
+    assert ("陈立群", "离开", "海州市") in found
+    assert ("海州电力集团", "离开", "海州市") not in found
+
+
+# ----------------------------------------------------------------------------- any language
+
+
+def test_languages_are_told_apart() -> None:
+    assert detect(MUSEUM) == "en"
+    assert detect(CHINESE) == "zh"
+    assert detect(NORWEGIAN) == "other"
+    assert detect("東京の天気は晴れです。私は学校に行きます。") == "other"
+    assert detect("") == "other"
+
+
+def test_other_languages_yield_names_quoted_titles_and_links() -> None:
+    extraction = light.extract([NORWEGIAN])[0]
+    assert {"Marit Solberg", "Bergen Museum", "Kværner Brug", "Vannets kraft"} <= set(types(extraction))
+    assert frozenset(("Vannets kraft", "Marit Solberg")) in pairs([extraction])
+    assert "Boken" not in types(extraction)
+
+
+def test_without_the_extra_chinese_still_yields_what_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightrag_server.nlp.chinese.is_available", lambda: False)
+    assert {"林若溪", "陈立群", "北辰科技公司"} <= {e.name for x in light.extract([CHINESE]) for e in x.entities}
+
+
+def test_a_document_of_several_languages_keeps_the_order_of_its_texts() -> None:
+    extractions = light.extract([CHINESE, MUSEUM, "", NORWEGIAN])
+    assert ["林若溪" in types(extractions[0]), "Karl Lund" in types(extractions[1])] == [True, True]
+    assert extractions[2] == Extraction()
+    assert "Kværner Brug" in types(extractions[3])
+
+
+def test_the_same_texts_give_the_same_extractions() -> None:
+    assert light.extract([MUSEUM, CHINESE, NORWEGIAN]) == light.extract([MUSEUM, CHINESE, NORWEGIAN])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(max_size=200), st.sampled_from(["", "The cat and the dog are in the house of ", "我们在北京大学学习。"]))
+def test_any_text_is_read(text: str, start: str) -> None:
+    extraction = light.extract([start + text])[0]
+    names = {entity.name for entity in extraction.entities}
+    assert all(relation.source in names and relation.target in names for relation in extraction.relations)
+
+
+# ----------------------------------------------------------------------------- choice
+
+
+def test_names_come_first_terms_are_bounded_and_single_terms_need_a_stated_relation() -> None:
+    draft = Draft()
+    for n in range(60):
+        draft.mention(f"Name{n}", "person", "s", Rank.NAMED)
+        draft.mention(f"term {n}", "concept", "s", Rank.REPEATED)
+    draft.mention("lone term", "concept", "s", Rank.ONCE)
+    assert {entity.type for entity in draft.extraction({}).entities} == {"person"}
+    draft = Draft()
+    draft.mention("Anna", "person", "s", Rank.NAMED)
+    for term in ("tied term", "loose term"):
+        draft.mention(term, "concept", "s", Rank.ONCE)
+    draft.relate("Anna", "tied term", "build", "Anna builds.", Strength.STATED)
+    draft.relate("Anna", "loose term", "together with", "Anna.", Strength.TOGETHER)
+    assert [entity.name for entity in draft.extraction({}).entities] == ["Anna", "tied term"]
+
+
+def test_a_stated_relation_replaces_a_guess_from_the_same_sentence() -> None:
+    draft = Draft()
+    for name in ("Anna", "Bo"):
+        draft.mention(name, "person", "s", Rank.NAMED)
+    draft.relate("Anna", "Bo", "together with", "Anna met and paid Bo.", Strength.TOGETHER)
+    draft.relate("Bo", "Anna", "meet", "Anna met and paid Bo.", Strength.STATED)
+    draft.relate("Anna", "Bo", "pay", "Anna met and paid Bo.", Strength.STATED)
+    (relation,) = draft.extraction({}).relations
+    assert (relation.keywords, relation.weight) == (("meet", "pay"), 1.0)
+
+
+@given(st.text(alphabet="ab é林。", min_size=1, max_size=900))
+def test_a_bounded_sentence_keeps_the_name(text: str) -> None:
+    sentence = text + " Name " + text
+    assert "Name" in bounded(sentence, "Name")
+    assert len(bounded(sentence, "Name")) <= MAX_DESCRIPTION_CHARS

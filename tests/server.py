@@ -1,0 +1,91 @@
+"""A real server process on a port of its own, for tests that kill, stop, stream or count."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+FAKE = {"LLM_BINDING": "fake", "EMBEDDING_BINDING": "fake"}
+ADDRESS = re.compile(r"https?://\S+:\d+")
+START_S = 30.0
+STOP_S = 15.0
+
+
+@dataclass
+class Server:
+    """`output` grows while the process runs: the banner and the log lines."""
+
+    process: subprocess.Popen[str]
+    output: list[str] = field(default_factory=list[str])
+
+    @property
+    def text(self) -> str:
+        return "".join(self.output)
+
+    @property
+    def address(self) -> str:
+        """Waits for the banner, which names it."""
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline:
+            if found := ADDRESS.search(next((x for x in self.output if x.startswith("  address")), "")):
+                return found.group()
+            assert self.process.poll() is None, self.text
+            time.sleep(0.01)
+        raise AssertionError(f"no banner after {START_S:.0f} s: {self.text}")
+
+    def client(self) -> httpx.Client:
+        return httpx.Client(base_url=self.address, timeout=30, trust_env=False, verify=False)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """The exit code after the signal."""
+        self.process.send_signal(number)
+        return self.process.wait(STOP_S)
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """What a process needs to start, and nothing that would set a setting."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "SYSTEMROOT") if name in os.environ}
+    return {**kept, "PYTHONUNBUFFERED": "1", **variables}
+
+
+@contextmanager
+def running(folder: Path, *options: str, **variables: str) -> Iterator[Server]:
+    """Started in `folder` with the fake models; killed at the end when it still runs."""
+    command = [sys.executable, "-m", "lightrag_server", "--port", "0", *options]
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment(**{**FAKE, **variables}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+    )
+    server = Server(process)
+    reader = threading.Thread(target=_read, args=(server,), daemon=True)
+    reader.start()
+    try:
+        yield server
+    finally:
+        process.kill()
+        process.wait()
+        reader.join()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def _read(server: Server) -> None:
+    assert server.process.stdout is not None
+    for line in server.process.stdout:
+        server.output.append(line)
