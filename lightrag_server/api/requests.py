@@ -15,7 +15,10 @@ from lightrag_server.api.errors import REQUEST_ID_HEADER, internal_detail
 
 logger = logging.getLogger(__name__)
 
-_POLLED = ("/health", "/documents/pipeline_status", "/documents/paginated", "/documents/track_status")
+_POLLED = (
+    "/health",
+    *(f"/documents/{name}" for name in ("pipeline_status", "paginated", "track_status", "status_counts")),
+)
 _ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 _ID_HEADER = REQUEST_ID_HEADER.lower().encode()
 

@@ -17,8 +17,8 @@ MARRIED_TITLES = vocabulary("mrs mrs. miss ms ms. lady aunt madam madame")
 _LEGAL_FORMS = vocabulary("inc inc. ltd ltd. llc corp corp. co co. plc ag gmbh sa s.a. nv n.v. bv b.v. llp lp")
 _STARTERS = vocabulary(
     "a an the and or but if of in on at to for from by with as is was it its this that these those he she they we you "
-    "i his her their our my then when while where after before once although however yet now here there so because since "
-    "though until unless still also no not what who why how all some many most both each every one two three"
+    "i his her their our my then when while where after before once although however yet now here there so because "
+    "since though until unless still also no not what who why how all some many most both each every one two three"
 )
 _EDGES = " \t\r\n.,;:!?\"'“”‘’`_*()[]{}<>-–—/\\|"
 _POSSESSIVE = re.compile(r"['’]s?$")

@@ -13,7 +13,10 @@ from lightrag_server.nlp import light
 from lightrag_server.nlp.draft import MAX_DESCRIPTION_CHARS, Draft, Rank, Strength, bounded
 from lightrag_server.nlp.language import detect
 
-CHINESE = (Path(__file__).parent.parent / "data" / "qinghe-report.zh.txt").read_text(encoding="utf-8")
+DATA = Path(__file__).parent.parent / "data"
+CHINESE = (DATA / "qinghe-report.zh.txt").read_text(encoding="utf-8")
+NOVEL = (DATA / "carol-excerpts.txt").read_text(encoding="utf-8")
+"""From A Christmas Carol, staves one and three."""
 NORWEGIAN = (
     "Marit Solberg ble født i Bergen. Hun ledet Bergen Museum i tjue år, og Bergen Museum kjøpte dampmaskinen fra "
     "Kværner Brug. Boken «Vannets kraft» forteller om Marit Solberg."
@@ -98,6 +101,17 @@ def test_a_person_known_by_a_short_name_keeps_it() -> None:
     text = "Ebenezer Scrooge came in. " * 2 + "Then Scrooge went. " * 60 + "They call him Ebenezer."
     assert light.full_names([text]) == {"Ebenezer Scrooge": "Scrooge", "Ebenezer": "Scrooge"}
     assert light.full_names(["Marit Solberg came in. Then Solberg went."]) == {"Solberg": "Marit Solberg"}
+
+
+def test_the_people_of_a_novel_and_their_ties_are_found() -> None:
+    paragraphs = NOVEL.split("\n\n")
+    texts = ["\n\n".join(paragraphs[n : n + 12]) for n in range(0, len(paragraphs), 12)]
+    extractions = light.extract(texts)
+    found = {name: type for extraction in extractions for name, type in types(extraction).items()}
+    people = ("Scrooge", "Marley", "Bob Cratchit", "Tiny Tim", "Mrs. Cratchit", "Peter Cratchit")
+    assert {name: found.get(name) for name in people} == dict.fromkeys(people, "person")
+    assert {frozenset(("Scrooge", "Marley")), frozenset(("Bob Cratchit", "Tiny Tim"))} <= set(pairs(extractions))
+    assert max(len(extraction.entities) for extraction in extractions) <= 40
 
 
 # ----------------------------------------------------------------------------- Chinese

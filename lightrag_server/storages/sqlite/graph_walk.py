@@ -10,24 +10,25 @@ from lightrag_server.core.records import Entity, Relation
 from lightrag_server.ports.graph import Subgraph
 from lightrag_server.storages.sqlite.arrays import id_array
 
-_START = "SELECT id FROM subjects JOIN entities USING (id) WHERE subject = ?"
+_START = "SELECT id FROM nodes JOIN entities USING (id) WHERE key = ?"
 _BUSIEST = "SELECT id FROM entities ORDER BY degree DESC, name LIMIT ?"
 _NEIGHBOURS = (
-    "SELECT id FROM entities WHERE id IN (SELECT other_id FROM links WHERE node IN (SELECT value FROM json_each(?)))"
-    " AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY degree DESC, name LIMIT ?"
+    "SELECT id FROM entities WHERE id IN"
+    " (SELECT b FROM pairs WHERE a IN (SELECT value FROM json_each(:frontier)) AND weight IS NOT NULL"
+    " UNION SELECT a FROM pairs WHERE b IN (SELECT value FROM json_each(:frontier)) AND weight IS NOT NULL)"
+    " AND id NOT IN (SELECT value FROM json_each(:reached)) ORDER BY degree DESC, name LIMIT :room"
 )
 _ENTITIES = "SELECT id, data FROM entities WHERE id IN (SELECT value FROM json_each(?))"
 _BETWEEN = (
-    "SELECT data FROM relations WHERE id IN"
-    " (SELECT relation FROM links WHERE node IN (SELECT value FROM json_each(:nodes))"
-    " AND other_id IN (SELECT value FROM json_each(:nodes)))"
+    "SELECT data FROM pairs JOIN relations USING (id)"
+    " WHERE a IN (SELECT value FROM json_each(:nodes)) AND b IN (SELECT value FROM json_each(:nodes))"
 )
 
 
 def subgraph(connection: sqlite3.Connection, key: str | None, max_depth: int, max_nodes: int) -> Subgraph:
     """As `GraphStore.subgraph`. One query per level."""
     if key is None:
-        nodes = _ids(connection, _BUSIEST, max_nodes + 1)
+        nodes = _ids(connection.execute(_BUSIEST, (max_nodes + 1,)))
     else:
         nodes = _reached(connection, key, max_depth, max_nodes)
     kept = nodes[:max_nodes]
@@ -36,18 +37,19 @@ def subgraph(connection: sqlite3.Connection, key: str | None, max_depth: int, ma
 
 def _reached(connection: sqlite3.Connection, key: str, max_depth: int, max_nodes: int) -> list[int]:
     """Nodes within the depth, nearest first; one more than `max_nodes` when there are more."""
-    reached = frontier = _ids(connection, _START, key)
+    reached = frontier = _ids(connection.execute(_START, (key,)))
     for _ in range(max_depth):
         if not frontier or len(reached) > max_nodes:
             break
         room = max_nodes + 1 - len(reached)
-        frontier = _ids(connection, _NEIGHBOURS, id_array(frontier), id_array(reached), room)
+        values = {"frontier": id_array(frontier), "reached": id_array(reached), "room": room}
+        frontier = _ids(connection.execute(_NEIGHBOURS, values))
         reached = reached + frontier
     return reached
 
 
-def _ids(connection: sqlite3.Connection, statement: str, *values: str | int) -> list[int]:
-    return [number for (number,) in connection.execute(statement, values)]
+def _ids(rows: sqlite3.Cursor) -> list[int]:
+    return [number for (number,) in rows]
 
 
 def _entities(connection: sqlite3.Connection, nodes: Sequence[int]) -> tuple[Entity, ...]:

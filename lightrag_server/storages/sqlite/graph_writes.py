@@ -1,4 +1,4 @@
-"""Writing the graph, inside a transaction. Subjects that nothing refers to any more leave with the last reference."""
+"""Writing the graph, inside a transaction. Keys and pairs that nothing refers to leave with the last reference."""
 
 from __future__ import annotations
 
@@ -6,49 +6,61 @@ import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from lightrag_server.core.encoding import entity_to_row, relation_to_row, to_bytes
-from lightrag_server.core.ids import PAIR_SEPARATOR, subject_of
+from lightrag_server.core.ids import pair_from
 from lightrag_server.core.records import Entity, Pair, Relation, Subject
 from lightrag_server.storages.sqlite.arrays import id_array, text_array
-
-_ADD_SUBJECTS = "INSERT INTO subjects (subject) SELECT value FROM json_each(?) WHERE true ON CONFLICT DO NOTHING"
-_SUBJECT_IDS = "SELECT subject, id FROM subjects WHERE subject IN (SELECT value FROM json_each(?))"
-_FORGET_SUBJECTS = (
-    "DELETE FROM subjects WHERE id IN (SELECT value FROM json_each(?))"
-    " AND NOT EXISTS (SELECT 1 FROM entities WHERE entities.id = subjects.id)"
-    " AND NOT EXISTS (SELECT 1 FROM relations WHERE relations.id = subjects.id)"
-    " AND NOT EXISTS (SELECT 1 FROM links WHERE links.node = subjects.id)"
-    " AND NOT EXISTS (SELECT 1 FROM evidence WHERE evidence.subject = subjects.id)"
+from lightrag_server.storages.sqlite.graph_numbers import (
+    keys_of,
+    node_ids,
+    numbered,
+    of_node,
+    of_pair,
+    pair_ids,
+    split,
 )
+
+TABLES = ("evidence", "chunks", "relations", "pairs", "entities", "nodes")
+
+_ADD_NODES = "INSERT INTO nodes (key) SELECT value FROM json_each(?) WHERE true ON CONFLICT DO NOTHING"
+_FORGET_NODES = (
+    "DELETE FROM nodes WHERE id IN (SELECT value FROM json_each(?))"
+    " AND NOT EXISTS (SELECT 1 FROM entities WHERE entities.id = nodes.id)"
+    " AND NOT EXISTS (SELECT 1 FROM pairs WHERE a = nodes.id)"
+    " AND NOT EXISTS (SELECT 1 FROM pairs WHERE b = nodes.id)"
+    " AND NOT EXISTS (SELECT 1 FROM evidence WHERE subject = 2 * nodes.id)"
+)
+_KNOWN_ENTITIES = "SELECT id FROM entities WHERE id IN (SELECT value FROM json_each(?))"
 _PUT_ENTITY = (
     "INSERT INTO entities (id, name, degree, data) VALUES (?, ?, 0, ?)"
     " ON CONFLICT DO UPDATE SET name = excluded.name, data = excluded.data"
 )
-_SET_DEGREES = (
-    "UPDATE entities SET degree = counted.degree FROM"
-    " (SELECT value AS id, (SELECT count(*) FROM links WHERE node = value) AS degree FROM json_each(?)) AS counted"
-    " WHERE entities.id = counted.id AND entities.degree <> counted.degree"
-)
 _DELETE_ENTITIES = "DELETE FROM entities WHERE id IN (SELECT value FROM json_each(?))"
-_WEIGHTS = "SELECT id, weight FROM relations WHERE id IN (SELECT value FROM json_each(?))"
-_PUT_RELATION = (
-    "INSERT INTO relations (id, weight, data) VALUES (?, ?, ?)"
-    " ON CONFLICT DO UPDATE SET weight = excluded.weight, data = excluded.data"
+_COUNT_DEGREES = (
+    "UPDATE entities SET degree = (SELECT count(*) FROM pairs WHERE a = entities.id AND weight IS NOT NULL)"
+    " + (SELECT count(*) FROM pairs WHERE b = entities.id AND a <> b AND weight IS NOT NULL)"
+    " WHERE id IN (SELECT value FROM json_each(?))"
 )
+_ADD_PAIR = "INSERT INTO pairs (a, b) VALUES (?, ?)"
+_UNRELATED = "SELECT id, a, b FROM pairs WHERE id IN (SELECT value FROM json_each(?)) AND weight IS NULL"
+_SET_WEIGHT = "UPDATE pairs SET weight = :weight WHERE id = :id AND weight IS NOT :weight"
+_PUT_RELATION = "INSERT INTO relations (id, data) VALUES (?, ?) ON CONFLICT DO UPDATE SET data = excluded.data"
+_RELATED = (
+    "SELECT id FROM pairs WHERE weight IS NOT NULL AND a IN (SELECT value FROM json_each(:nodes))"
+    " UNION SELECT id FROM pairs WHERE weight IS NOT NULL AND b IN (SELECT value FROM json_each(:nodes))"
+)
+_ENDS = "SELECT a, b FROM pairs WHERE id IN (SELECT value FROM json_each(?))"
+_UNSET_WEIGHTS = "UPDATE pairs SET weight = NULL WHERE id IN (SELECT value FROM json_each(?))"
 _DELETE_RELATIONS = "DELETE FROM relations WHERE id IN (SELECT value FROM json_each(?))"
-_RELATIONS_OF = "SELECT DISTINCT relation FROM links WHERE node IN (SELECT value FROM json_each(?))"
-_RELATION_SUBJECTS = (
-    "SELECT subject, id FROM subjects JOIN relations USING (id) WHERE id IN (SELECT value FROM json_each(?))"
+_FORGET_PAIRS = (
+    "DELETE FROM pairs WHERE id IN (SELECT value FROM json_each(?)) AND weight IS NULL"
+    " AND NOT EXISTS (SELECT 1 FROM evidence WHERE subject = 2 * pairs.id + 1)"
 )
-_PUT_LINK = "INSERT INTO links (node, weight, other, other_id, relation) VALUES (?, ?, ?, ?, ?)"
-_DELETE_LINK = "DELETE FROM links WHERE node = ? AND weight = ? AND other = ?"
 _ADD_CHUNKS = "INSERT INTO chunks (chunk_id) SELECT value FROM json_each(?) WHERE true ON CONFLICT DO NOTHING"
 _CHUNK_IDS = "SELECT chunk_id, id FROM chunks WHERE chunk_id IN (SELECT value FROM json_each(?))"
+_DELETE_CHUNKS = "DELETE FROM chunks WHERE id IN (SELECT value FROM json_each(?))"
 _EVIDENCE_OF = "SELECT chunk, subject FROM evidence WHERE chunk IN (SELECT value FROM json_each(?))"
 _PUT_EVIDENCE = "INSERT INTO evidence (chunk, subject) VALUES (?, ?)"
 _DELETE_EVIDENCE = "DELETE FROM evidence WHERE chunk = ? AND subject = ?"
-_DELETE_CHUNKS = "DELETE FROM chunks WHERE id IN (SELECT value FROM json_each(?))"
-
-TABLES = ("evidence", "chunks", "links", "relations", "entities", "subjects")
 
 
 class GraphWrites:
@@ -61,103 +73,107 @@ class GraphWrites:
         relations: Sequence[Relation],
         evidence: Mapping[str, Collection[Subject]],
     ) -> None:
-        ends = {key for r in relations for key in r.pair}
-        subjects = {e.key for e in entities} | {subject_of(r.pair) for r in relations} | ends
-        ids = self._subject_ids(subjects.union(*evidence.values()))
-        self._put_entities(entities, ids)
-        self._put_relations(relations, ids)
-        self._set_degrees({ids[key] for key in ends} | {ids[e.key] for e in entities})
-        self._put_evidence(evidence, ids)
+        told = {subject for subjects in evidence.values() for subject in subjects}
+        edges = {r.pair: r for r in relations}
+        nodes = self._nodes({e.key for e in entities} | {key for pair in edges for key in pair} | keys_of(told))
+        pairs = self._pairs({*edges, *(pair for s in told if (pair := pair_from(s)))}, nodes)
+        new_nodes = self._put_entities({nodes[e.key]: e for e in entities})
+        new_ends = self._put_relations({pairs[pair]: r for pair, r in edges.items()})
+        self._count_degrees(new_nodes | new_ends)
+        self._put_evidence(evidence, numbered(told, nodes, pairs))
 
     def delete(self, keys: Collection[str], pairs: Collection[Pair], chunk_ids: Collection[str]) -> None:
-        nodes = set(self._pairs(_SUBJECT_IDS, text_array(keys)).values())
-        told = self._delete_chunks(chunk_ids)
-        edges = set(self._pairs(_SUBJECT_IDS, text_array(map(subject_of, pairs))).values())
-        edges |= {relation for (relation,) in self._connection.execute(_RELATIONS_OF, (id_array(nodes),))}
+        nodes = node_ids(self._connection, {*keys, *(key for pair in pairs for key in pair)})
+        gone = {nodes[key] for key in keys if key in nodes}
+        edges = set(pair_ids(self._connection, pairs, nodes).values()) | self._related(gone)
         ends = self._delete_relations(edges)
-        self._connection.execute(_DELETE_ENTITIES, (id_array(nodes),))
-        self._set_degrees(ends - nodes)
-        self._connection.execute(_FORGET_SUBJECTS, (id_array(nodes | edges | ends | told),))
+        self._execute(_DELETE_ENTITIES, gone)
+        self._count_degrees(ends - gone)
+        told = self._delete_chunks(chunk_ids)
+        self._forget(told | set(map(of_node, gone | ends)) | set(map(of_pair, edges)))
 
     def clear(self) -> None:
         for table in TABLES:
             self._connection.execute(f"DELETE FROM {table}")
 
-    # -- parts
+    # -- nodes and pairs
 
-    def _pairs(self, statement: str, values: str) -> dict[str, int]:
-        return dict(self._connection.execute(statement, (values,)).fetchall())
+    def _nodes(self, keys: Collection[str]) -> dict[str, int]:
+        """Numbers of keys, given to new ones in their order: rows written together lie together."""
+        self._connection.execute(_ADD_NODES, (text_array(sorted(keys)),))
+        return node_ids(self._connection, keys)
 
-    def _subject_ids(self, subjects: Collection[Subject]) -> dict[Subject, int]:
-        """Numbers of subjects, given to new ones in their order: rows written together lie together."""
-        values = text_array(sorted(subjects))
-        self._connection.execute(_ADD_SUBJECTS, (values,))
-        return self._pairs(_SUBJECT_IDS, values)
+    def _pairs(self, pairs: Collection[Pair], nodes: Mapping[str, int]) -> dict[Pair, int]:
+        known = pair_ids(self._connection, pairs, nodes)
+        new = sorted((nodes[a], nodes[b]) for a, b in pairs if (a, b) not in known)
+        self._connection.executemany(_ADD_PAIR, new)
+        return known if not new else pair_ids(self._connection, pairs, nodes)
 
-    def _put_entities(self, entities: Sequence[Entity], ids: Mapping[Subject, int]) -> None:
-        rows = ((ids[e.key], e.name, to_bytes(entity_to_row(e))) for e in entities)
+    def _forget(self, subjects: Iterable[int]) -> None:
+        nodes, pairs = split(subjects)
+        nodes |= self._ends(pairs)
+        self._execute(_FORGET_PAIRS, pairs)
+        self._execute(_FORGET_NODES, nodes)
+
+    def _ends(self, pairs: Collection[int]) -> set[int]:
+        return {node for ends in self._execute(_ENDS, pairs) for node in ends}
+
+    # -- entities and relations
+
+    def _put_entities(self, entities: Mapping[int, Entity]) -> set[int]:
+        """Write entities; return the numbers of those that are new."""
+        known = {number for (number,) in self._execute(_KNOWN_ENTITIES, entities)}
+        rows = ((number, e.name, to_bytes(entity_to_row(e))) for number, e in sorted(entities.items()))
         self._connection.executemany(_PUT_ENTITY, rows)
+        return entities.keys() - known
 
-    def _put_relations(self, relations: Sequence[Relation], ids: Mapping[Subject, int]) -> None:
-        """Links change only where a relation is new or its weight differs."""
-        latest = {ids[subject_of(r.pair)]: r for r in relations}
-        weights = dict(self._connection.execute(_WEIGHTS, (id_array(latest),)).fetchall())
-        moved = {number: r for number, r in latest.items() if weights.get(number) != r.weight}
-        stale = (
-            (ids[node], weights[i], other) for i, r in moved.items() if i in weights for node, other in _ends(r.pair)
-        )
-        self._connection.executemany(_DELETE_LINK, stale)
-        fresh = ((ids[node], r.weight, other, ids[other], i) for i, r in moved.items() for node, other in _ends(r.pair))
-        self._connection.executemany(_PUT_LINK, fresh)
-        rows = ((number, r.weight, to_bytes(relation_to_row(r))) for number, r in latest.items())
+    def _put_relations(self, relations: Mapping[int, Relation]) -> set[int]:
+        """Write relations; return the ends of those that are new."""
+        new = self._execute(_UNRELATED, relations).fetchall()
+        weights = ({"id": number, "weight": r.weight} for number, r in relations.items())
+        self._connection.executemany(_SET_WEIGHT, weights)
+        rows = ((number, to_bytes(relation_to_row(r))) for number, r in sorted(relations.items()))
         self._connection.executemany(_PUT_RELATION, rows)
+        return {node for _, a, b in new for node in (a, b)}
+
+    def _related(self, nodes: Collection[int]) -> set[int]:
+        rows = self._connection.execute(_RELATED, {"nodes": id_array(nodes)})
+        return {number for (number,) in rows}
 
     def _delete_relations(self, edges: Collection[int]) -> set[int]:
-        """Remove edges; return the numbers of their ends."""
-        subjects = self._pairs(_RELATION_SUBJECTS, id_array(edges))
-        pairs = {number: _pair(subject) for subject, number in subjects.items()}
-        ids = self._pairs(_SUBJECT_IDS, text_array({key for pair in pairs.values() for key in pair}))
-        weights = dict(self._connection.execute(_WEIGHTS, (id_array(pairs),)).fetchall())
-        links = ((ids[node], weights[i], other) for i, pair in pairs.items() for node, other in _ends(pair))
-        self._connection.executemany(_DELETE_LINK, links)
-        self._connection.execute(_DELETE_RELATIONS, (id_array(pairs),))
-        return set(ids.values())
+        """Remove relations; return their ends."""
+        self._execute(_UNSET_WEIGHTS, edges)
+        self._execute(_DELETE_RELATIONS, edges)
+        return self._ends(edges)
 
-    def _set_degrees(self, nodes: Collection[int]) -> None:
-        self._connection.execute(_SET_DEGREES, (id_array(nodes),))
+    def _count_degrees(self, nodes: Collection[int]) -> None:
+        self._execute(_COUNT_DEGREES, nodes)
 
-    def _put_evidence(self, evidence: Mapping[str, Collection[Subject]], ids: Mapping[Subject, int]) -> None:
+    # -- evidence
+
+    def _put_evidence(self, evidence: Mapping[str, Collection[Subject]], numbers: Mapping[Subject, int]) -> None:
         """Only the difference is written."""
-        values = text_array(sorted(evidence))
-        self._connection.execute(_ADD_CHUNKS, (values,))
-        chunks = self._pairs(_CHUNK_IDS, values)
+        self._connection.execute(_ADD_CHUNKS, (text_array(sorted(evidence)),))
+        chunks = self._chunk_ids(evidence)
         stored = self._evidence_of(chunks.values())
-        wanted = {(chunks[chunk_id], ids[s]) for chunk_id, told in evidence.items() for s in told}
+        wanted = {(chunks[chunk_id], numbers[s]) for chunk_id, told in evidence.items() for s in told}
         self._connection.executemany(_DELETE_EVIDENCE, stored - wanted)
         self._connection.executemany(_PUT_EVIDENCE, sorted(wanted - stored))
-        self._forget({subject for _, subject in stored - wanted})
+        self._forget(subject for _, subject in stored - wanted)
 
     def _delete_chunks(self, chunk_ids: Collection[str]) -> set[int]:
         """Remove the evidence of chunks; return the numbers of what they spoke of."""
-        chunks = self._pairs(_CHUNK_IDS, text_array(chunk_ids))
-        stored = self._evidence_of(chunks.values())
+        chunks = self._chunk_ids(chunk_ids).values()
+        stored = self._evidence_of(chunks)
         self._connection.executemany(_DELETE_EVIDENCE, stored)
-        self._connection.execute(_DELETE_CHUNKS, (id_array(chunks.values()),))
+        self._execute(_DELETE_CHUNKS, chunks)
         return {subject for _, subject in stored}
 
+    def _chunk_ids(self, chunk_ids: Iterable[str]) -> dict[str, int]:
+        return dict(self._connection.execute(_CHUNK_IDS, (text_array(chunk_ids),)).fetchall())
+
     def _evidence_of(self, chunks: Iterable[int]) -> set[tuple[int, int]]:
-        return set(self._connection.execute(_EVIDENCE_OF, (id_array(chunks),)).fetchall())
+        return set(self._execute(_EVIDENCE_OF, chunks).fetchall())
 
-    def _forget(self, subjects: Collection[int]) -> None:
-        self._connection.execute(_FORGET_SUBJECTS, (id_array(subjects),))
-
-
-def _pair(subject: Subject) -> Pair:
-    first, _, second = subject.partition(PAIR_SEPARATOR)
-    return first, second
-
-
-def _ends(pair: Pair) -> list[Pair]:
-    """(node, other end) for each end; once when a relation ties a node to itself."""
-    first, second = pair
-    return [(first, second)] if first == second else [(first, second), (second, first)]
+    def _execute(self, statement: str, numbers: Iterable[int]) -> sqlite3.Cursor:
+        return self._connection.execute(statement, (id_array(numbers),))

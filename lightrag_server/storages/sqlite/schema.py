@@ -33,9 +33,8 @@ CREATE INDEX documents_hash ON documents (content_hash) WHERE content_hash IS NO
 """
 
 GRAPH = """
--- Entity keys and pairs under short numbers: evidence and links repeat them many times.
-CREATE TABLE subjects (id INTEGER PRIMARY KEY, subject TEXT NOT NULL UNIQUE);
-
+-- Keys under short numbers: pairs and evidence repeat them many times, and small rows are few pages to write.
+CREATE TABLE nodes (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE);
 CREATE TABLE entities (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL,
@@ -44,20 +43,14 @@ CREATE TABLE entities (
 );
 CREATE INDEX entities_degree ON entities (degree DESC, name);
 
-CREATE TABLE relations (id INTEGER PRIMARY KEY, weight REAL NOT NULL, data BLOB NOT NULL);
-
--- Each relation from both of its ends (once when they are one), in the order in which `expand` wants them:
--- for one node the order of the other end's key is the order of the pairs.
-CREATE TABLE links (
-    node INTEGER NOT NULL,
-    weight REAL NOT NULL,
-    other TEXT NOT NULL,
-    other_id INTEGER NOT NULL,
-    relation INTEGER NOT NULL,
-    PRIMARY KEY (node, weight DESC, other)
-) WITHOUT ROWID;
+-- a and b are nodes in the order of their keys; weight is NULL where evidence speaks of a pair that is no relation
+CREATE TABLE pairs (id INTEGER PRIMARY KEY, a INTEGER NOT NULL, b INTEGER NOT NULL, weight REAL);
+CREATE UNIQUE INDEX pairs_a ON pairs (a, b);
+CREATE INDEX pairs_b ON pairs (b);
+CREATE TABLE relations (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
 
 CREATE TABLE chunks (id INTEGER PRIMARY KEY, chunk_id TEXT NOT NULL UNIQUE);
+-- subject is twice the number of a node, or twice the number of a pair plus one
 CREATE TABLE evidence (
     chunk INTEGER NOT NULL,
     subject INTEGER NOT NULL,
