@@ -47,6 +47,10 @@ class Server:
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=self.address, timeout=30, trust_env=False, verify=False)
 
+    def kill_group(self) -> None:
+        """The server and all its worker processes at once."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """The exit code after the signal."""
         self.process.send_signal(number)
@@ -71,6 +75,7 @@ def running(folder: Path, *options: str, **variables: str) -> Iterator[Server]:
         stderr=subprocess.STDOUT,
         text=True,
         encoding="utf-8",
+        start_new_session=True,
     )
     server = Server(process)
     reader = threading.Thread(target=_read, args=(server,), daemon=True)

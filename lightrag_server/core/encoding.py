@@ -278,4 +278,4 @@ def _fragments_to_row(fragments: Iterable[Fragment]) -> list[list[Any]]:
 
 
 def _fragments_from_row(rows: Sequence[Sequence[Any]]) -> tuple[Fragment, ...]:
-    return tuple(Fragment(Origin(index, chunk, ordinal), text) for index, chunk, ordinal, text in rows)
+    return tuple([Fragment(Origin(index, chunk, ordinal), text) for index, chunk, ordinal, text in rows])

@@ -13,6 +13,8 @@ from lightrag_server.core.sentences import sentence_spans
 
 MAX_SENTENCE_CHARS = 600
 MIN_SENTENCE_CHARS = 8
+MAX_JOINED_CHARS = 300
+BRIDGE_SENTENCES = 5
 NEIGHBOUR_SHARE = 0.35
 KIND_BONUS = 0.25
 _TIME_WORDS = (
@@ -40,28 +42,55 @@ _KINDS: tuple[tuple[re.Pattern[str], re.Pattern[str]], ...] = (
     ),
 )
 
+_PRONOUN_FIRST = re.compile(r"[\"'“‘]?(?:He|She|It|They|His|Her)\b|[“「]?[他她它]")
 _MID_SENTENCE_NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]{2,}")
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence of passage number `passage` (0-based) at offsets of the document."""
+    """A sentence of passage number `passage` (0-based) at offsets of its document."""
 
     text: str
     passage: int
+    document_id: str
     start: int
     end: int
 
 
 def sentences_of(passages: Sequence[Passage]) -> list[Sentence]:
-    """All distinct sentences of usable length, passage by passage."""
+    """All distinct sentences of usable length, passage by passage. One that begins with a pronoun stays with the one
+    before it, which says who is meant."""
     found: dict[str, Sentence] = {}
     for number, passage in enumerate(passages):
-        for start, end in sentence_spans(passage.text):
+        for start, end in _self_contained(passage.text):
             text = re.sub(r"\s+", " ", passage.text[start:end])
             if MIN_SENTENCE_CHARS <= len(text) <= MAX_SENTENCE_CHARS:
-                found.setdefault(text, Sentence(text, number, passage.start + start, passage.start + end))
+                found.setdefault(
+                    text, Sentence(text, number, passage.document_id, passage.start + start, passage.start + end)
+                )
     return list(found.values())
+
+
+def _self_contained(text: str) -> list[tuple[int, int]]:
+    spans: list[tuple[int, int]] = []
+    for start, end in sentence_spans(text):
+        if spans and end - spans[-1][0] <= MAX_JOINED_CHARS and _is_continued(text, spans[-1][1], start):
+            spans[-1] = (spans[-1][0], end)
+        else:
+            spans.append((start, end))
+    return spans
+
+
+def _is_continued(text: str, end: int, start: int) -> bool:
+    return "\n\n" not in text[end:start] and bool(_PRONOUN_FIRST.match(text, start))
+
+
+def bridge(part: str, passages: Sequence[Passage]) -> str | None:
+    """The name that seems to answer a first part, by the words of its best sentences: what "he" of the next may be."""
+    sentences = sentences_of(passages)
+    scores = lexical_scores(part, part, sentences)
+    best = sorted(range(len(sentences)), key=lambda n: -scores[n])[:BRIDGE_SENTENCES]
+    return next(iter(names_in([sentences[n] for n in best], part)), None)
 
 
 def lexical_scores(part: str, hints: str, sentences: Sequence[Sentence]) -> list[float]:

@@ -24,16 +24,21 @@ _CHINESE_PRONOUN = re.compile(r"[他她它](?:们)?")
 MAX_PARTS = 4
 
 
-def parts_of(question: str) -> list[str]:
-    """The questions within a question, in order. A pronoun of a later one stands for what the one before asks about:
-    "Who was Scrooge's partner, and when did he die?" asks also "when did Scrooge's partner die"."""
+def split(question: str) -> list[str]:
+    """The questions within a question, in order, as they stand."""
     parts = [part for piece in _CLAUSES.split(question) if len(part := piece.strip(" ,.?!，。！？\n")) > 3]
+    return parts[:MAX_PARTS] or [question]
+
+
+def parts_of(question: str) -> list[str]:
+    """The same, made to stand alone: a pronoun of a later one stands for what the one before asks about.
+    "Who was Scrooge's partner, and when did he die?" asks also "when did Scrooge's partner die"."""
     resolved: list[str] = []
     subject = None
-    for part in parts[:MAX_PARTS]:
-        resolved.append(_resolved(part, subject) if subject else part)
+    for part in split(question):
+        resolved.append(with_subject(part, subject) if subject else part)
         subject = _subject_of(part) or subject
-    return resolved or [question]
+    return resolved
 
 
 def _subject_of(part: str) -> str | None:
@@ -43,7 +48,12 @@ def _subject_of(part: str) -> str | None:
     return None
 
 
-def _resolved(part: str, subject: str) -> str:
+def has_pronoun(part: str) -> bool:
+    return any(p.search(part) for p in (_SUBJECT_PRONOUN, _POSSESSIVE_PRONOUN, _CHINESE_PRONOUN))
+
+
+def with_subject(part: str, subject: str) -> str:
+    """The part with its pronouns standing for the subject."""
     owner = subject if subject.endswith(("'s", "’s")) else f"{subject}'s"
     part = _SUBJECT_PRONOUN.sub(lambda _: subject, part, count=1)
     part = _POSSESSIVE_PRONOUN.sub(lambda _: owner, part, count=1)

@@ -14,8 +14,9 @@ from lightrag_server.core.context import render
 from lightrag_server.core.fusion import interleave
 from lightrag_server.core.passages import Sentence, lexical_scores, names_in, sentences_of
 from lightrag_server.core.prompts import prompt
-from lightrag_server.core.questions import parts_of
+from lightrag_server.core.questions import has_pronoun, parts_of, split, with_subject
 from lightrag_server.core.records import Context, Passage, Question, Turn, Usage
+from lightrag_server.core.times import asks_when, names_day, points_at_day
 from lightrag_server.errors import InvalidInput
 from lightrag_server.ports.embedding import Embedder
 from lightrag_server.ports.llm import LLM, ChatReply, ChatRequest
@@ -23,8 +24,12 @@ from lightrag_server.ports.llm import LLM, ChatReply, ChatRequest
 NO_CONTEXT = "The documents hold nothing that answers this question. [no-context]"
 Scores = NDArray[np.floating[Any]]
 MAX_QUOTES = 5
-CANDIDATES = 12
+CANDIDATES = 10
 SIMILARITY_WEIGHT = 1.0
+PASSAGE_WEIGHT = 0.3
+LEAST_SHARE = 0.5
+TOLD_IN = 3
+"""How many of the best sentences on "when" are looked at for "this very night"."""
 
 
 class Answerer(Protocol):
@@ -88,27 +93,48 @@ class ExtractiveAnswer:
     async def _chosen(
         self, question: str, sentences: Sequence[Sentence], passages: Sequence[Passage]
     ) -> list[Sentence]:
-        """Part by part: names that answer the first part help to find the answer to the next."""
-        parts = parts_of(question)
-        weight = 0.5 * _passage_share(sentences, passages)
+        """Part by part: the name that answers the first part is what pronouns of the next stand for."""
+        weight = PASSAGE_WEIGHT * _passage_share(sentences, passages)
         rankings: list[list[int]] = []
-        hints = question
-        for part in parts:
-            ranking = await self._ranking(part, hints, sentences, weight)
+        known: dict[str, Scores] = {}
+        name = ""
+        for raw, part in zip(split(question), parts_of(question), strict=True):
+            asked = with_subject(raw, name) if name and has_pronoun(raw) else part
+            ranking = await self._ranking(asked, question, sentences, weight, known)
             rankings.append(ranking)
-            hints = " ".join([question, *names_in([sentences[n] for n in ranking[:3]], question)[:2]])
+            name = next(iter(names_in([sentences[n] for n in ranking[:3]], question)), name)
         picked = interleave(*rankings)[:MAX_QUOTES]
+        for part, ranking in zip(split(question), rankings, strict=True):
+            if asks_when(part):
+                picked = list(dict.fromkeys([*picked, *_named_day(ranking[:TOLD_IN], picked, sentences)]))
         return sorted((sentences[n] for n in picked), key=lambda s: (s.passage, s.start))
 
-    async def _ranking(self, part: str, hints: str, sentences: Sequence[Sentence], weight: Scores) -> list[int]:
-        """Numbers of the best sentences for one part, best first."""
+    async def _ranking(
+        self, part: str, hints: str, sentences: Sequence[Sentence], weight: Scores, known: dict[str, Scores]
+    ) -> list[int]:
+        """Numbers of the best sentences for one part, best first. `known` gathers the vectors of sentences."""
         by_words = np.asarray(lexical_scores(part, hints, sentences)) + weight
         candidates = [int(n) for n in np.argsort(-by_words)[:CANDIDATES]]
-        [asked] = await self._embedder.embed([part], "query")
-        # as questions, too: documents wait for the processes that index, and nobody who asks should
-        vectors = await self._embedder.embed([sentences[n].text for n in candidates], "query")
-        scores = by_words[candidates] + SIMILARITY_WEIGHT * _stretched(vectors @ asked)
-        return [candidates[int(n)] for n in np.argsort(-scores)]
+        texts = [sentences[n].text for n in candidates]
+        fresh = [text for text in texts if text not in known]
+        # sentences as questions, too: documents wait for the processes that index, and nobody who asks should
+        asked, *vectors = await self._embedder.embed([part, *fresh], "query")
+        known |= dict(zip(fresh, vectors, strict=True))
+        scores = by_words[candidates] + SIMILARITY_WEIGHT * _stretched(
+            np.stack([known[text] for text in texts]) @ asked
+        )
+        return [candidates[int(n)] for n in np.argsort(-scores) if scores[n] >= LEAST_SHARE * scores.max()]
+
+
+def _named_day(ranking: Sequence[int], picked: Sequence[int], sentences: Sequence[Sentence]) -> list[int]:
+    """For the best quote that only points at a day, the last sentence before it in its document that names one."""
+    pointing = [sentences[n] for n in ranking if n in picked and points_at_day(sentences[n].text)]
+    if not pointing:
+        return []
+    quote = pointing[0]
+    own = (n for n, s in enumerate(sentences) if s.document_id == quote.document_id and s.end <= quote.start)
+    before = [n for n in own if names_day(sentences[n].text)]
+    return sorted(before, key=lambda n: sentences[n].start)[-1:]
 
 
 def answer_prompt(question: Question, context: Context) -> str:

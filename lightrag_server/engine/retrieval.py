@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,10 @@ from lightrag_server.core.encoding import chunk_from_row
 from lightrag_server.core.folding import with_names
 from lightrag_server.core.fusion import Leg, fuse, ranked
 from lightrag_server.core.keywords import Keywords
-from lightrag_server.core.questions import parts_of
+from lightrag_server.core.passages import bridge
+from lightrag_server.core.questions import has_pronoun, parts_of, split, with_subject
 from lightrag_server.core.records import Chunk, Entity, Mode, Pair, Passage, Question, Relation, Subject
+from lightrag_server.core.times import asks_when, names_day, points_at_day
 from lightrag_server.engine.stores import Stores
 from lightrag_server.ports.embedding import Embedder
 from lightrag_server.ports.lexical import LexicalHit
@@ -34,6 +36,9 @@ EDGES_PER_ENTITY = 20
 CHUNKS_PER_SUBJECT = 30
 GRAPH_CHUNKS = 40
 EXACT_NAME_SCORE = 1.0
+BRIDGE_PASSAGES = 8
+ANCHORED_PASSAGES = 12
+CHUNKS_BACK = 4
 
 USES_ENTITIES: frozenset[Mode] = frozenset({"local", "hybrid", "mix"})
 USES_FACTS: frozenset[Mode] = frozenset({"global", "hybrid", "mix"})
@@ -77,6 +82,10 @@ class Retrieval:
         hits = await self._search(question, keywords)
         graph = await self._walk(question, hits)
         passages = await self._passages(question, hits, graph)
+        if follow_up := _follow_up(question.text, passages):
+            passages = await self._passages(question, await self._followed(question, hits, follow_up), graph)
+        if asks_when(question.text):
+            passages = await self._anchored(passages)
         counts = {
             "total_entities_found": len(graph.entities),
             "total_relations_found": len(graph.relations),
@@ -107,16 +116,23 @@ class Retrieval:
         )
         return Hits(np.stack(whole), windows, words, entities, facts, named)
 
+    async def _followed(self, question: Question, hits: Hits, follow_up: str) -> Hits:
+        """The hits with those of a question that could only be asked when the first was answered."""
+        [vector] = await self._embedder.embed([follow_up], "query")
+        places = question.chunk_top_k * CANDIDATES_PER_PLACE
+        windows, words = await asyncio.gather(
+            self._stores.windows.search(vector, places),
+            self._stores.lexical.search(lexical.query_terms(f"{question.text} {follow_up}"), places),
+        )
+        asked = np.vstack([hits.asked, vector])
+        return replace(hits, asked=asked, windows=_best_of(hits.windows, windows), lexical=words)
+
     @staticmethod
     async def _nearest(store: VectorStore, asked: Sequence[Vector], top_k: int, threshold: float) -> list[VectorHit]:
         if not top_k:
             return []
         found = await asyncio.gather(*(store.search(vector, top_k, threshold) for vector in asked))
-        best: dict[str, VectorHit] = {}
-        for hit in (hit for hits in found for hit in hits):
-            if hit.id not in best or hit.score > best[hit.id].score:
-                best[hit.id] = hit
-        return sorted(best.values(), key=lambda h: (-h.score, h.id))[:top_k]
+        return _best_of(*found)[:top_k]
 
     # -- second wave
 
@@ -153,6 +169,20 @@ class Retrieval:
         ]
         return _passages_of(fuse(legs), chunks, question.chunk_top_k)
 
+    async def _anchored(self, passages: list[Passage]) -> list[Passage]:
+        """Behind a passage that says "this very night", the place before it that says which night it is."""
+        pointing = [p for p in passages[:ANCHORED_PASSAGES] if points_at_day(p.text)]
+        before = {p.chunk_id: _chunks_before(p) for p in pointing}
+        rows = await self._stores.chunks.get([i for ids_of in before.values() for i in ids_of])
+        chunks = {i: chunk_from_row(row) for i, row in rows.items()}
+        found = list(passages)
+        for passage in pointing:
+            told_in = [chunks[i] for i in before[passage.chunk_id] if i in chunks]
+            anchor = _last_named_day(told_in, passage)
+            if anchor and not any(p.chunk_id == anchor.chunk_id and p.start <= anchor.start < p.end for p in found):
+                found.append(anchor)
+        return sorted(found, key=lambda p: (-p.score, p.chunk_id, p.start))
+
     async def _votes(self, subjects: Mapping[Subject, float]) -> dict[str, float]:
         """A chunk's share of the scores of what it speaks of; a subject told everywhere says little of any place."""
         told_in = await self._stores.graph.chunks_of(list(subjects), CHUNKS_PER_SUBJECT)
@@ -170,6 +200,39 @@ class Retrieval:
         for id_, item in (await self._stores.windows.get(others)).items():
             scores[id_] = float((hits.asked @ item.vector).max())
         return scores
+
+
+def _follow_up(question: str, passages: Sequence[Passage]) -> str | None:
+    """The last part of a question, if its pronoun stands for what an earlier part asks, about the name found."""
+    parts = split(question)
+    if len(parts) < 2 or not has_pronoun(parts[-1]):
+        return None
+    name = bridge(parts[0], passages[:BRIDGE_PASSAGES])
+    return with_subject(parts[-1], name) if name else None
+
+
+def _chunks_before(passage: Passage) -> list[str]:
+    """Ids of the passage's own chunk and the few before it, nearest first."""
+    index = int(passage.chunk_id.rsplit("-", 1)[1])
+    return [ids.chunk_id(passage.document_id, n) for n in range(index, max(-1, index - CHUNKS_BACK), -1)]
+
+
+def _last_named_day(chunks: Sequence[Chunk], passage: Passage) -> Passage | None:
+    """The nearest window before the passage that names a day, as a passage that ranks just behind it."""
+    for chunk in chunks:
+        for number in reversed(range(len(chunk.windows))):
+            window = chunk.windows[number]
+            if window.end <= passage.start and names_day(chunk.window_text(window)):
+                return _passage(chunk, [number], passage.score)
+    return None
+
+
+def _best_of(*found: Sequence[VectorHit]) -> list[VectorHit]:
+    best: dict[str, VectorHit] = {}
+    for hit in (hit for hits in found for hit in hits):
+        if hit.id not in best or hit.score > best[hit.id].score:
+            best[hit.id] = hit
+    return sorted(best.values(), key=lambda h: (-h.score, h.id))
 
 
 def _window_ids(chunk: Chunk) -> list[str]:

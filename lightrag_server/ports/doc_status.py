@@ -49,7 +49,7 @@ class DocStatusStore(Protocol):
     async def get(self, ids: Collection[str]) -> dict[str, Document]: ...
 
     async def find(self, where: Filter, limit: int | None = None, after: str | None = None) -> list[Document]:
-        """In order of (created_at, id), beginning behind the id `after`."""
+        """In order of (created_at, id), beginning behind the id `after`; nothing when that is unknown."""
         ...
 
     async def page(self, where: Filter, page: Page) -> tuple[list[Document], int]:

@@ -43,7 +43,8 @@ class GraphStore(Protocol):
         ...
 
     async def chunks_of(self, subjects: Collection[Subject], limit: int | None = None) -> dict[Subject, list[str]]:
-        """Chunk ids that speak of each subject, in id order, at most `limit` each; unknown subjects are absent."""
+        """Chunk ids that speak of each subject, in id order, at most `limit` each; unknown subjects are absent, an
+        entity or relation without evidence is present and empty."""
         ...
 
     async def subjects_of(self, chunk_ids: Collection[str]) -> dict[str, list[Subject]]:
@@ -65,13 +66,15 @@ class GraphStore(Protocol):
         pairs: Collection[Pair] = (),
         chunk_ids: Collection[str] = (),
     ) -> None:
-        """Remove nodes (with their edges), edges, and the evidence of chunks. Unknown ones are no error."""
+        """Remove nodes (with their edges), edges, and the evidence of chunks. Unknown ones are no error.
+        Evidence belongs to its chunk: it outlives the nodes and edges it speaks of."""
         ...
 
     async def labels(
         self, order: Literal["name", "degree"] = "name", limit: int | None = None, contains: str = ""
     ) -> list[str]:
-        """Names (spellings) of entities. With `contains` (ignoring case): exact matches first, then prefixes."""
+        """Names (spellings) of entities. `contains` is looked for in their keys, as `ids.entity_key` writes it: exact
+        matches come first, then prefixes."""
         ...
 
     async def subgraph(self, key: str | None, max_depth: int, max_nodes: int) -> Subgraph:

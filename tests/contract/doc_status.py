@@ -102,6 +102,7 @@ class DocStatusContract:
         assert [d.id for d in await store.find(ANY, limit=2)] == ["a", "b"]
         assert [d.id for d in await store.find(ANY, limit=2, after="b")] == ["d", "c"]
         assert await store.find(ANY, after="c") == []
+        assert await store.find(ANY, after="unknown") == []
 
     @pytest.mark.parametrize("sort", ["updated_at", "created_at", "id", "file_path"])
     @pytest.mark.parametrize("descending", [True, False])

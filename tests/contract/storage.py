@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -52,6 +53,28 @@ async def _rewrite_and_fail(backend: Backend) -> None:
         raise RuntimeError("changed my mind")
 
 
+@asynccontextmanager
+async def _half_way(backend: Backend) -> AsyncIterator[asyncio.Task[None]]:
+    """A task that has written everything and commits when the block ends well."""
+    written, may_commit = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        async with backend.transaction(""):
+            await write_everywhere(backend)
+            written.set()
+            await may_commit.wait()
+
+    task = asyncio.create_task(work())
+    try:
+        await asyncio.wait_for(written.wait(), 10)
+        yield task
+        may_commit.set()
+        await asyncio.wait({task})
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
 EVERYWHERE = {"kv", "vectors", "vector search", "lexical", "entities", "relations", "evidence", "documents"}
 
 
@@ -80,38 +103,18 @@ class StorageContract:
 
     @pytest.mark.needs("transactions")
     async def test_a_transaction_that_is_cancelled_leaves_nothing(self, backend: Backend) -> None:
-        started = asyncio.Event()
-
-        async def work() -> None:
-            async with backend.transaction(""):
-                await write_everywhere(backend)
-                started.set()
-                await asyncio.sleep(60)
-
-        task = asyncio.create_task(work())
-        await asyncio.wait_for(started.wait(), 10)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        async with _half_way(backend) as task:
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
         assert await found(backend) == set()
         await write_everywhere(backend)
         assert await found(backend) == EVERYWHERE
 
     @pytest.mark.needs("transactions")
     async def test_other_tasks_never_see_half_a_transaction(self, backend: Backend) -> None:
-        written, looked = asyncio.Event(), asyncio.Event()
-
-        async def work() -> None:
-            async with backend.transaction(""):
-                await write_everywhere(backend)
-                written.set()
-                await looked.wait()
-
-        task = asyncio.create_task(work())
-        await asyncio.wait_for(written.wait(), 10)
-        assert await found(backend) == set()
-        looked.set()
-        await task
+        async with _half_way(backend):
+            assert await found(backend) == set()
         assert await found(backend) == EVERYWHERE
 
     @pytest.mark.needs("shared_writes")

@@ -32,7 +32,7 @@ _NAMED = "w-"
 _CAPITAL = "+"
 
 _TABLES = ("kv", "documents", *GRAPH_TABLES, "vectors", "vector_spaces")
-_CONTENT = ("kv", "documents", "subjects", "chunks", "lexical_items", "vectors WHERE id IS NOT NULL")
+_CONTENT = ("kv", "documents", "nodes", "chunks", "lexical_items", "vectors WHERE id IS NOT NULL")
 
 _RAISE_FENCE = (
     "INSERT INTO fence (only, value) VALUES (0, ?)"

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lightrag_server.errors import StorageCorrupt, StorageError, StorageUnavailable
 from lightrag_server.settings.storages import SQLiteSettings
@@ -25,6 +26,10 @@ Statement = Callable[[sqlite3.Connection], T]
 _UNAVAILABLE = ("locked", "busy", "full", "disk i/o", "readonly", "unable to open")
 _CORRUPT = ("malformed", "not a database", "corrupt")
 WAL_PAGES_BEFORE_CHECKPOINT = 8000
+WAL_RETRY_S = 0.02
+MAPPED_BYTES = 1 << 30
+"""Pages are read from the system's cache instead of being copied: graph reads take half the time. Costs no memory of
+its own."""
 
 
 @contextmanager
@@ -55,6 +60,7 @@ class Database:
         self._write_lock = asyncio.Lock()
         self._statement_lock = asyncio.Lock()
         self._joined: ContextVar[bool] = ContextVar(f"joined-{id(self)}", default=False)
+        self._running: set[asyncio.Future[Any]] = set()
         self._is_closed = False
 
     @property
@@ -97,7 +103,11 @@ class Database:
             await self._in_thread(lambda: self._execute("PRAGMA wal_checkpoint(TRUNCATE)"))
 
     async def close(self) -> None:
+        """A connection that is closed while a thread reads on it takes the process down: wait for all of them."""
         async with self._write_lock:
+            self._is_closed = True
+            while self._running:
+                await asyncio.wait(list(self._running))
             await self._in_thread(self._close_all)
 
     # -- in threads
@@ -105,6 +115,8 @@ class Database:
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Wait for the thread even when cancelled: a connection must not be used again while it still runs."""
         future = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        self._running.add(future)
+        future.add_done_callback(self._running.discard)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
@@ -171,13 +183,26 @@ class Database:
             self.path, timeout=self._settings.busy_timeout_s, isolation_level=None, check_same_thread=False
         )
         self._all.add(connection)
-        connection.execute("PRAGMA journal_mode = WAL")
+        self._use_write_ahead_log(connection)
         connection.execute(f"PRAGMA synchronous = {self._settings.synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES_BEFORE_CHECKPOINT}")
+        connection.execute(f"PRAGMA mmap_size = {MAPPED_BYTES}")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA temp_store = MEMORY")
         self._migrate(connection)
         return connection
+
+    def _use_write_ahead_log(self, connection: sqlite3.Connection) -> None:
+        """SQLite itself does not wait for the lock that this takes when several processes open a new file at once."""
+        deadline = time.monotonic() + self._settings.busy_timeout_s
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(WAL_RETRY_S)
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         if self._version(connection) >= len(self._migrations):
@@ -198,7 +223,6 @@ class Database:
         return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
     def _close_all(self) -> None:
-        self._is_closed = True
         for connection in self._all:
             connection.close()
         self._all.clear()

@@ -1,48 +1,47 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
 from lightrag_server.core.encoding import entity_from_row, from_bytes, relation_from_row
-from lightrag_server.core.ids import entity_key, subject_of
+from lightrag_server.core.ids import entity_key
 from lightrag_server.core.records import Entity, Pair, Relation, Subject
 from lightrag_server.ports.graph import Expansion, GraphCounts, Subgraph
 from lightrag_server.storages.sqlite.arrays import id_array, text_array
 from lightrag_server.storages.sqlite.database import Database
+from lightrag_server.storages.sqlite.graph_numbers import node_ids, pair_ids, split, subject_ids, subjects_by_id
 from lightrag_server.storages.sqlite.graph_walk import subgraph
 from lightrag_server.storages.sqlite.graph_writes import GraphWrites
 
-_ENTITIES = "SELECT data FROM subjects JOIN entities USING (id) WHERE subject IN (SELECT value FROM json_each(?))"
-_RELATIONS = "SELECT data FROM subjects JOIN relations USING (id) WHERE subject IN (SELECT value FROM json_each(?))"
-_DEGREES = (
-    "SELECT id, subject, degree FROM subjects JOIN entities USING (id)"
-    " WHERE subject IN (SELECT value FROM json_each(?))"
+_ENTITIES = "SELECT data FROM nodes JOIN entities USING (id) WHERE key IN (SELECT value FROM json_each(?))"
+_RELATIONS = "SELECT id, data FROM relations WHERE id IN (SELECT value FROM json_each(?))"
+_DEGREES = "SELECT id, key, degree FROM nodes JOIN entities USING (id) WHERE key IN (SELECT value FROM json_each(?))"
+_STRONGEST = (
+    "SELECT pairs.id, weight, key FROM pairs JOIN nodes ON nodes.id = b WHERE a = :node AND weight IS NOT NULL"
+    " UNION ALL SELECT pairs.id, weight, key FROM pairs JOIN nodes ON nodes.id = a"
+    " WHERE b = :node AND a <> b AND weight IS NOT NULL"
+    " ORDER BY weight DESC, key LIMIT :limit"
 )
-_STRONGEST = "SELECT relation FROM links WHERE node = ? ORDER BY weight DESC, other LIMIT ?"
-_RELATIONS_BY_ID = "SELECT id, data FROM relations WHERE id IN (SELECT value FROM json_each(?))"
 _KNOWN = (
-    "SELECT id, subject FROM subjects WHERE subject IN (SELECT value FROM json_each(?))"
-    " AND (EXISTS (SELECT 1 FROM entities WHERE entities.id = subjects.id)"
-    " OR EXISTS (SELECT 1 FROM relations WHERE relations.id = subjects.id)"
-    " OR EXISTS (SELECT 1 FROM evidence WHERE evidence.subject = subjects.id))"
+    "SELECT 2 * id FROM entities WHERE id IN (SELECT value FROM json_each(:nodes))"
+    " UNION ALL SELECT 2 * id + 1 FROM relations WHERE id IN (SELECT value FROM json_each(:pairs))"
 )
 _CHUNKS_OF = (
-    "SELECT evidence.subject, chunk_id FROM evidence JOIN chunks ON chunks.id = evidence.chunk"
-    " WHERE evidence.subject IN (SELECT value FROM json_each(?)) ORDER BY chunk_id"
+    "SELECT subject, chunk_id FROM evidence JOIN chunks ON chunks.id = evidence.chunk"
+    " WHERE subject IN (SELECT value FROM json_each(?)) ORDER BY chunk_id"
 )
 _SUBJECTS_OF = (
-    "SELECT chunk_id, subjects.subject FROM chunks LEFT JOIN evidence ON evidence.chunk = chunks.id"
-    " LEFT JOIN subjects ON subjects.id = evidence.subject"
-    " WHERE chunk_id IN (SELECT value FROM json_each(?)) ORDER BY subjects.subject"
+    "SELECT chunk_id, subject FROM chunks LEFT JOIN evidence ON evidence.chunk = chunks.id"
+    " WHERE chunk_id IN (SELECT value FROM json_each(?))"
 )
 _LABELS = {
     "name": "SELECT name FROM entities ORDER BY name LIMIT ?",
     "degree": "SELECT name FROM entities ORDER BY degree DESC, name LIMIT ?",
 }
 _MATCHING = (
-    "SELECT name FROM subjects JOIN entities USING (id) WHERE instr(subject, :part)"
-    " ORDER BY subject <> :part, instr(subject, :part) <> 1, {order} LIMIT :limit"
+    "SELECT name FROM nodes JOIN entities USING (id) WHERE instr(key, :part)"
+    " ORDER BY key <> :part, instr(key, :part) <> 1, {order} LIMIT :limit"
 )
 _COUNTS = "SELECT (SELECT count(*) FROM entities), (SELECT count(*) FROM relations), (SELECT count(*) FROM evidence)"
 
@@ -60,8 +59,13 @@ class SQLiteGraphStore:
     async def relations(self, pairs: Collection[Pair]) -> dict[Pair, Relation]:
         if not pairs:
             return {}
-        wanted = text_array(map(subject_of, pairs))
-        return await self._database.read(lambda c: {r.pair: r for r in _relations(c.execute(_RELATIONS, (wanted,)))})
+
+        def read(connection: sqlite3.Connection) -> dict[Pair, Relation]:
+            nodes = node_ids(connection, {key for pair in pairs for key in pair})
+            numbers = pair_ids(connection, pairs, nodes).values()
+            return {r.pair: r for r in _relations(connection, numbers).values()}
+
+        return await self._database.read(read)
 
     async def expand(self, keys: Collection[str], limit: int) -> dict[str, Expansion]:
         if not keys:
@@ -70,8 +74,8 @@ class SQLiteGraphStore:
 
         def read(connection: sqlite3.Connection) -> dict[str, Expansion]:
             known = connection.execute(_DEGREES, (wanted,)).fetchall()
-            strongest = {node: _ids(connection, node, limit) for node, _, _ in known}
-            relations = _by_id(connection, {number for numbers in strongest.values() for number in numbers})
+            strongest = {node: _strongest(connection, node, limit) for node, _, _ in known}
+            relations = _relations(connection, {number for numbers in strongest.values() for number in numbers})
             return {key: Expansion(n, tuple(relations[i] for i in strongest[node])) for node, key, n in known}
 
         return await self._database.read(read)
@@ -79,14 +83,11 @@ class SQLiteGraphStore:
     async def chunks_of(self, subjects: Collection[Subject], limit: int | None = None) -> dict[Subject, list[str]]:
         if not subjects:
             return {}
-        wanted = text_array(subjects)
 
         def read(connection: sqlite3.Connection) -> dict[Subject, list[str]]:
-            known = dict(connection.execute(_KNOWN, (wanted,)).fetchall())
-            found: dict[int, list[str]] = {number: [] for number in known}
-            for number, chunk_id in connection.execute(_CHUNKS_OF, (id_array(known),)):
-                found[number].append(chunk_id)
-            return {known[number]: chunk_ids[:limit] for number, chunk_ids in found.items()}
+            numbers = subject_ids(connection, subjects)
+            found = _told_by(connection, numbers.values())
+            return {subject: found[number][:limit] for subject, number in numbers.items() if number in found}
 
         return await self._database.read(read)
 
@@ -96,12 +97,13 @@ class SQLiteGraphStore:
         wanted = text_array(chunk_ids)
 
         def read(connection: sqlite3.Connection) -> dict[str, list[Subject]]:
-            found: dict[str, list[Subject]] = {}
-            for chunk_id, subject in connection.execute(_SUBJECTS_OF, (wanted,)):
-                told = found.setdefault(chunk_id, [])
-                if subject is not None:
-                    told.append(subject)
-            return found
+            rows = connection.execute(_SUBJECTS_OF, (wanted,)).fetchall()
+            subjects = subjects_by_id(connection, {number for _, number in rows if number is not None})
+            found: dict[str, list[Subject]] = {chunk_id: [] for chunk_id, _ in rows}
+            for chunk_id, number in rows:
+                if number is not None:
+                    found[chunk_id].append(subjects[number])
+            return {chunk_id: sorted(told) for chunk_id, told in found.items()}
 
         return await self._database.read(read)
 
@@ -146,14 +148,21 @@ def _entities(rows: sqlite3.Cursor) -> list[Entity]:
     return [entity_from_row(from_bytes(data)) for (data,) in rows]
 
 
-def _relations(rows: sqlite3.Cursor) -> list[Relation]:
-    return [relation_from_row(from_bytes(data)) for (data,) in rows]
-
-
-def _ids(connection: sqlite3.Connection, node: int, limit: int) -> list[int]:
-    return [number for (number,) in connection.execute(_STRONGEST, (node, limit))]
-
-
-def _by_id(connection: sqlite3.Connection, numbers: set[int]) -> dict[int, Relation]:
-    rows = connection.execute(_RELATIONS_BY_ID, (id_array(numbers),))
+def _relations(connection: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, Relation]:
+    rows = connection.execute(_RELATIONS, (id_array(numbers),))
     return {number: relation_from_row(from_bytes(data)) for number, data in rows}
+
+
+def _strongest(connection: sqlite3.Connection, node: int, limit: int) -> list[int]:
+    """For one node the order of the other ends' keys is the order of the pairs."""
+    return [row[0] for row in connection.execute(_STRONGEST, {"node": node, "limit": limit})]
+
+
+def _told_by(connection: sqlite3.Connection, numbers: Collection[int]) -> dict[int, list[str]]:
+    """Chunks by the number of a subject, in id order; empty for an entity or relation that no chunk speaks of."""
+    nodes, pairs = split(numbers)
+    known = connection.execute(_KNOWN, {"nodes": id_array(nodes), "pairs": id_array(pairs)})
+    found: dict[int, list[str]] = {number: [] for (number,) in known}
+    for number, chunk_id in connection.execute(_CHUNKS_OF, (id_array(numbers),)):
+        found.setdefault(number, []).append(chunk_id)
+    return found

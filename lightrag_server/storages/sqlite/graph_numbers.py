@@ -71,10 +71,10 @@ def numbered(subjects: Iterable[Subject], nodes: Mapping[str, int], pairs: Mappi
     numbers: dict[Subject, int] = {}
     for subject in subjects:
         pair = pair_from(subject)
-        if pair is None and subject in nodes:
-            numbers[subject] = of_node(nodes[subject])
-        elif pair in pairs:
+        if pair is not None and pair in pairs:
             numbers[subject] = of_pair(pairs[pair])
+        elif pair is None and subject in nodes:
+            numbers[subject] = of_node(nodes[subject])
     return numbers
 
 
