@@ -12,8 +12,8 @@ from itertools import islice
 
 CHUNKS_PER_DOCUMENT = 5
 CHARS_PER_DOCUMENT = 22_500
-NEW_NAME_BASE, NEW_NAME_DISCOUNT = 40.0, 0.6
-"""Pitman-Yor: the chance of a new name falls as names are used; their number grows with the 0.6th power of the text."""
+NEW_NAME_BASE, NEW_NAME_DISCOUNT = 25.0, 0.5
+"""Pitman-Yor: the chance of a new name falls as names are used; their number grows with about the 0.6th power of the text."""
 
 FIRST = "Ada Basil Clara Conrad Edith Felix Greta Hugo Ingrid Jasper Lena Magnus Nora Oscar Paula Rosa Silas Thora Vera"
 PLACE = "Bridge Harbour Hill Institute Library Mill Museum Observatory School Society Station Valley"

@@ -17,10 +17,11 @@ from lightrag_server.bindings.wrappers import Cached, Counting
 from lightrag_server.compute import Compute
 from lightrag_server.core.chunking import ChunkSpec
 from lightrag_server.core.records import Profile
-from lightrag_server.core.tokens import EstimatingTokenizer, Tokenizer, load_tokenizer
+from lightrag_server.core.tokens import Tokenizer, load_tokenizer
 from lightrag_server.engine import job_kinds
 from lightrag_server.engine.answers import Answerer, ExtractiveAnswer, GeneratedAnswer
 from lightrag_server.engine.clock import Clock, utc_now
+from lightrag_server.engine.clear import Clear
 from lightrag_server.engine.commit import Commit
 from lightrag_server.engine.extraction import LightExtractor, LLMExtractor, NoExtractor
 from lightrag_server.engine.intake import Intake
@@ -34,7 +35,7 @@ from lightrag_server.engine.workspace import Workspace, Workspaces, check_embedd
 from lightrag_server.errors import ConfigError
 from lightrag_server.jobs.handlers import Handlers
 from lightrag_server.jobs.liveness import Liveness
-from lightrag_server.jobs.reconcile import reconcile
+from lightrag_server.jobs.reconcile import Reconcile
 from lightrag_server.jobs.runner import Runner
 from lightrag_server.parsers.registry import Parsers
 from lightrag_server.ports.blobs import BlobStore
@@ -144,7 +145,7 @@ async def open_app(settings: Settings, clock: Clock = utc_now) -> AsyncGenerator
             (job_kinds.PREPARE,): settings.ingest.max_parallel_documents,
             (job_kinds.COMMIT, job_kinds.CLEAR, job_kinds.SCAN): 2,
         }
-        runner = Runner(queue, handlers, liveness, slots, partial(reconcile, workspaces, queue))
+        runner = Runner(queue, handlers, liveness, slots, Reconcile(workspaces, queue, clock))
         wake.target = runner.wake
         await runner.start()
         stack.push_async_callback(runner.stop)
@@ -174,6 +175,7 @@ def _make_folders(settings: Settings) -> None:
 def _make_workspace(shared: _Shared, name: str) -> Workspace:
     settings, clock = shared.settings, shared.clock
     stores = open_stores(name, shared.backends, shared.blobs)
+    input_dir = settings.server.input_dir / name if name else settings.server.input_dir
     commit = Commit(stores, shared.queue, shared.vectorizer, shared.embedder.identity, clock)
     return Workspace(
         name=name,
@@ -183,12 +185,13 @@ def _make_workspace(shared: _Shared, name: str) -> Workspace:
             shared.queue,
             shared.parsers,
             max_upload_bytes=settings.server.max_upload_bytes,
-            input_dir=settings.server.input_dir / name if name else settings.server.input_dir,
+            input_dir=input_dir,
             wake=shared.wake,
             clock=clock,
         ),
         prepare=Prepare(stores, shared.queue, _prepare_tools(shared, stores)),
         commit=commit,
+        clear=Clear(stores, shared.queue, input_dir),
         query=_make_query(shared, stores),
         pipeline=Pipeline(name, shared.queue),
     )
@@ -230,7 +233,6 @@ def _make_query(shared: _Shared, stores: Stores) -> Query:
     return Query(
         Retrieval(stores, shared.embedder, threshold),
         answerer,
-        EstimatingTokenizer().count,
         keyword_llm=llm if query.keyword_extraction == "llm" else None,
         max_context_tokens=shared.settings.llm.max_context_tokens,
     )

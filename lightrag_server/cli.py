@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lightrag_server import logs
-from lightrag_server.errors import ConfigError, LightRAGError
+from lightrag_server.errors import ConfigError, DimensionMismatch, LightRAGError
 
 PROGRAM = "lightrag-server"
 EXIT_WRONG_SETTING = 2
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else "serve"
     try:
         return COMMANDS[name][1](arguments)
-    except ConfigError as error:
+    except (ConfigError, DimensionMismatch) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return EXIT_WRONG_SETTING
     except LightRAGError as error:

@@ -24,6 +24,8 @@ STATUS: dict[type[errors.LightRAGError], int] = {
     errors.ProviderError: 502,
     errors.ExtractionFailed: 502,
     errors.StorageUnavailable: 503,
+    # the model's vectors do not fit those stored: the model's side is what can be mended
+    errors.DimensionMismatch: 502,
     errors.StorageError: 500,
     errors.LightRAGError: 500,
 }

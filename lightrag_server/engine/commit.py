@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from lightrag_server.core.encoding import chunked_from_bytes
 from lightrag_server.core.records import DocStatus, Document, Stage
-from lightrag_server.engine import blob_keys, parts
+from lightrag_server.engine import blob_keys, job_kinds, parts
 from lightrag_server.engine.clock import Clock
 from lightrag_server.engine.plan import Changes, NewChunk, Planner, Slice
 from lightrag_server.engine.sources import source_of
@@ -20,11 +20,12 @@ from lightrag_server.engine.stores import Stores
 from lightrag_server.engine.texts import Vectorizer
 from lightrag_server.errors import DimensionMismatch, StorageCorrupt
 from lightrag_server.ports.doc_status import Filter
-from lightrag_server.ports.jobs import JobQueue
+from lightrag_server.ports.jobs import JobQueue, JobState
 from lightrag_server.ports.kv import Row
 
 SLICE_CHUNKS = 200
 DOCUMENTS_AT_ONCE = 200
+WAIT_FOR_PREPARE_S = 0.2
 EMBEDDING_KEY = "embedding"
 
 
@@ -45,7 +46,7 @@ class Commit:
         while documents := await self._due():
             async for piece in self._slices(documents):
                 await self._write(piece, fence)
-                await self._clean(piece)
+                await self._clean(piece, fence)
                 await self._tell(piece)
             total += len(documents)
         return total
@@ -53,15 +54,31 @@ class Commit:
     async def _due(self) -> list[Document]:
         """Removals first: they free names and make room."""
         deleting = await self._stores.documents.find(Filter(stages=frozenset({Stage.DELETING})), DOCUMENTS_AT_ONCE)
-        if deleting:
-            return deleting
+        if deleting and (idle := await self._without_work(deleting)):
+            return idle
         return await self._stores.documents.find(Filter(stages=frozenset({Stage.PREPARED})), DOCUMENTS_AT_ONCE)
+
+    async def _without_work(self, deleting: Sequence[Document]) -> list[Document]:
+        """Those that nobody is preparing any more: work under way would leave blobs behind, or hit the next document
+        of this name. The others are asked to stop, and removed by a later commit."""
+        jobs = await self._queue.open_jobs(self._stores.workspace)
+        busy = {j.subject for j in jobs if j.kind == job_kinds.PREPARE and j.state is JobState.DOING}
+        idle = [d for d in deleting if d.id not in busy]
+        if len(idle) < len(deleting):
+            await self._queue.enqueue([job_kinds.commit(self._stores.workspace, WAIT_FOR_PREPARE_S)])
+        return idle
 
     async def _slices(self, documents: Sequence[Document]) -> AsyncIterator[Slice]:
         """Many small documents share a slice; a large one spans several and is finished with its last."""
         piece = Slice()
         for document in documents:
-            added, removed = await self._load(document)
+            try:
+                added, removed = await self._load(document)
+            except StorageCorrupt as error:
+                if document.stage is not Stage.PREPARED:
+                    raise
+                await self._withdraw(document, error)
+                continue
             for start in range(0, len(added) + len(removed), SLICE_CHUNKS):
                 if piece.size and piece.size + len(added) + len(removed) - start > SLICE_CHUNKS:
                     yield piece
@@ -76,7 +93,7 @@ class Commit:
         if document.stage is Stage.DELETING:
             return [], await self._stored_chunks(document)
         workspace = self._stores.workspace
-        kept = await self._stores.blobs.get(workspace, blob_keys.parsed(document.id))
+        kept = await self._stores.blobs.get(workspace, blob_keys.parsed(document.id, document.blob_key or ""))
         if kept is None:
             raise StorageCorrupt(f"the prepared text of {document.file_path!r} is gone")
         _, chunks = await asyncio.to_thread(chunked_from_bytes, kept)
@@ -87,6 +104,19 @@ class Commit:
         if missing := [c.index for c in chunks if c.index not in prepared]:
             raise StorageCorrupt(f"the prepared chunks {missing[:5]} of {document.file_path!r} are gone")
         return [NewChunk(c, source_of(c, document), prepared[c.index]) for c in chunks], []
+
+    async def _withdraw(self, document: Document, error: StorageCorrupt) -> None:
+        """One document whose prepared work cannot be read fails alone; a retry prepares it anew."""
+        await self._stores.blobs.delete(self._stores.workspace, blob_keys.all_parsed(document.id))
+        failed = document.with_(
+            stage=Stage.FAILED,
+            status=DocStatus.FAILED,
+            error=str(error),
+            updated_at=self._clock().isoformat(),
+            metadata=document.metadata | {"error_type": error.code},
+        )
+        await self._stores.documents.update(failed, {Stage.PREPARED})
+        await self._queue.note(self._stores.workspace, f"Failed {document.file_path}: {error}")
 
     async def _stored_chunks(self, document: Document) -> list[str]:
         """Also a document deleted while it was being committed has chunks; their ids begin with its own."""
@@ -125,15 +155,18 @@ class Commit:
                 metadata=document.metadata | {"process_end_time": int(now.timestamp())},
             )
             await self._stores.documents.update(done, {Stage.PREPARED})
-        await self._stores.documents.delete([d.id for d in piece.gone])
 
-    async def _clean(self, piece: Slice) -> None:
-        """Prepared parts have served; a removed document leaves no blob. Reconcile removes what a crash leaves."""
+    async def _clean(self, piece: Slice, fence: int) -> None:
+        """Prepared parts have served; reconcile removes those that a crash leaves. Of a removed document the row goes
+        last: until then its name is not free, so nothing of a new document can be hit."""
         for document in (*piece.finished, *piece.gone):
             await self._stores.blobs.delete(self._stores.workspace, blob_keys.parts(document.id))
         for document in piece.gone:
-            await self._stores.blobs.delete(self._stores.workspace, blob_keys.parsed(document.id))
+            await self._stores.blobs.delete(self._stores.workspace, blob_keys.all_parsed(document.id))
             await self._stores.blobs.delete(self._stores.workspace, blob_keys.originals(document.id))
+        if piece.gone:
+            async with self._stores.transaction(fence):
+                await self._stores.documents.delete([d.id for d in piece.gone])
 
     async def _tell(self, piece: Slice) -> None:
         for documents, word in ((piece.finished, "Indexed"), (piece.gone, "Deleted")):

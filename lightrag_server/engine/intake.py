@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import secrets
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +16,15 @@ from lightrag_server.core.records import DocStatus, Document, Stage
 from lightrag_server.engine import blob_keys, job_kinds
 from lightrag_server.engine.clock import Clock, track_id
 from lightrag_server.engine.stores import Stores
-from lightrag_server.errors import Conflict, InvalidInput, LightRAGError, TooLarge, UnsupportedFile
+from lightrag_server.errors import (
+    Conflict,
+    InvalidInput,
+    LightRAGError,
+    StorageError,
+    StorageUnavailable,
+    TooLarge,
+    UnsupportedFile,
+)
 from lightrag_server.ports.doc_status import Filter
 from lightrag_server.ports.jobs import JobQueue
 from lightrag_server.ports.parsing import Parser
@@ -21,7 +32,11 @@ from lightrag_server.ports.parsing import Parser
 UNKNOWN_SOURCE = "unknown_source"
 MAX_NAME_BYTES = 255
 SUMMARY_CHARS = 250
+FAILURE_METADATA = ("tries", "failed_chunks", "error_type")
+"""What a failed try leaves in a document's metadata, and the next success or restart removes."""
 _NO_SOURCE = ("", "no-file-path", UNKNOWN_SOURCE)
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,25 +198,53 @@ class Intake:
         known = await self._stores.documents.get(list(unique))
         self._refuse_while_deleting(known.values())
         fresh = [item for i, item in unique.items() if i not in known or known[i].stage is Stage.FAILED]
-        documents = [await self._kept(item, known.get(item.id), track) for item in fresh]
-        taken = await self._stores.documents.add([d for d in documents if d.id not in known])
-        for document in documents:
-            if document.id in known and not await self._stores.documents.update(document, {Stage.FAILED}):
-                taken.add(document.id)
+        documents: list[Document] = []
+        try:
+            for item in fresh:
+                documents.append(await self._kept(item, known.get(item.id), track))
+            taken = await self._listed(documents, known)
+        except StorageError:
+            with suppress(StorageError):
+                await self._drop(documents, known)
+            raise
+        await self._drop([d for d in documents if d.id in taken], known)
         accepted = [d for d in documents if d.id not in taken]
-        await self._queue.enqueue([job_kinds.prepare(self._stores.workspace, d.id) for d in accepted])
-        self._wake()
+        await self._queued(accepted)
         accepted_ids = {d.id for d in accepted}
         duplicates = await self._stores.documents.get([i for i in unique if i not in accepted_ids])
         return Accepted(track, tuple(accepted), tuple(duplicates.values()))
 
+    async def _listed(self, documents: Sequence[Document], known: Mapping[str, Document]) -> set[str]:
+        """Write the rows; return the ids that somebody else was faster with. New rows come last and together: when
+        this raises, none of them is there."""
+        taken: set[str] = set()
+        for document in documents:
+            if document.id in known and not await self._stores.documents.update(document, {Stage.FAILED}):
+                taken.add(document.id)
+        return taken | await self._stores.documents.add([d for d in documents if d.id not in known])
+
+    async def _drop(self, documents: Iterable[Document], known: Mapping[str, Document]) -> None:
+        """Remove the bytes of new documents that have no row. What is missed here, reconcile removes."""
+        for document in documents:
+            if document.id not in known and document.blob_key:
+                await self._stores.blobs.delete(self._stores.workspace, document.blob_key)
+
+    async def _queued(self, documents: Sequence[Document]) -> None:
+        """A listed document is accepted: should the queue be unavailable, reconcile queues it within a minute."""
+        try:
+            await self._queue.enqueue([job_kinds.prepare(self._stores.workspace, d.id) for d in documents])
+        except StorageUnavailable as error:
+            log.warning("documents wait for the queue workspace=%s: %s", self._stores.workspace, error)
+        self._wake()
+
     async def _kept(self, item: Incoming, failed: Document | None, track: str) -> Document:
-        """Keep the bytes; the work already done for a failed document stays only when the bytes are the same."""
-        key = blob_keys.original(item.id, ids.md5_hex(item.data))
-        if failed and failed.blob_key != key:
-            for stale in (blob_keys.parts, blob_keys.parsed, blob_keys.originals):
-                await self._stores.blobs.delete(self._stores.workspace, stale(item.id))
-        await self._stores.blobs.put(self._stores.workspace, key, item.data)
+        """Keep the bytes. Where they are those of a failed document, its work is not done again."""
+        digest = ids.md5_hex(item.data)
+        if failed and failed.blob_key and blob_keys.digest_of(failed.blob_key) == digest:
+            key = failed.blob_key
+        else:
+            key = blob_keys.original(item.id, digest, int(self._clock().timestamp()), secrets.token_hex(4))
+            await self._stores.blobs.put(self._stores.workspace, key, item.data)
         now = self._now()
         return Document(
             id=item.id,
@@ -228,7 +271,7 @@ class Intake:
             status=DocStatus.PENDING,
             error=None,
             updated_at=self._now(),
-            metadata={k: v for k, v in document.metadata.items() if k not in ("tries", "failed_chunks", "error_type")},
+            metadata={k: v for k, v in document.metadata.items() if k not in FAILURE_METADATA},
         )
         if await self._stores.documents.update(fresh, {Stage.FAILED}):
             await self._queue.enqueue([job_kinds.prepare(self._stores.workspace, document.id)])

@@ -13,13 +13,13 @@ ALL = (COMMIT, CLEAR, SCAN, PREPARE)
 
 
 def prepare(workspace: str, document_id: str, delay_s: float = 0.0) -> NewJob:
-    """Parse, chunk, extract and embed one document. Touches nothing shared."""
-    return NewJob(PREPARE, workspace, document_id, delay_s=delay_s)
+    """Parse, chunk, extract and embed one document; alone with it. Touches nothing shared."""
+    return NewJob(PREPARE, workspace, document_id, lock=f"prepare:{workspace}:{document_id}", delay_s=delay_s)
 
 
-def commit(workspace: str) -> NewJob:
+def commit(workspace: str, delay_s: float = 0.0) -> NewJob:
     """Write everything prepared and remove everything marked; alone in its workspace."""
-    return NewJob(COMMIT, workspace, lock=f"write:{workspace}")
+    return NewJob(COMMIT, workspace, lock=f"write:{workspace}", delay_s=delay_s)
 
 
 def clear(workspace: str) -> NewJob:

@@ -18,7 +18,7 @@ from lightrag_server.core.records import Chunk, DocStatus, Document, Extraction,
 from lightrag_server.core.tokens import Tokenizer
 from lightrag_server.engine import blob_keys, job_kinds, parts
 from lightrag_server.engine.clock import Clock
-from lightrag_server.engine.intake import SUMMARY_CHARS
+from lightrag_server.engine.intake import FAILURE_METADATA, SUMMARY_CHARS
 from lightrag_server.engine.sources import source_of
 from lightrag_server.engine.stores import Stores
 from lightrag_server.engine.texts import Vectorizer, Wanted, entity_texts, fact_texts, window_texts
@@ -77,10 +77,13 @@ class Prepare:
         return await self._update(document.with_(status=DocStatus.PARSING, profile=profile, metadata=metadata))
 
     async def _chunked(self, document: Document) -> tuple[ParsedDocument, list[Chunk]]:
-        """The parsed text and its chunks: kept ones when there are any, for parts refer to their numbers."""
-        workspace, key = self._stores.workspace, blob_keys.parsed(document.id)
+        """The parsed text and its chunks: kept ones when there are any, for parts refer to their numbers. Without
+        them whatever is there was made from other bytes under the same name."""
+        workspace, key = self._stores.workspace, blob_keys.parsed(document.id, document.blob_key or "")
         if kept := await self._stores.blobs.get(workspace, key):
             return await asyncio.to_thread(chunked_from_bytes, kept)
+        await self._stores.blobs.delete(workspace, blob_keys.parts(document.id))
+        await self._stores.blobs.delete(workspace, blob_keys.all_parsed(document.id))
         parsed = await self._parse(document)
         chunks = await asyncio.to_thread(
             chunk_document, document.id, document.file_path, parsed, self._tools.spec, self._tools.tokenizer()
@@ -145,7 +148,9 @@ class Prepare:
         )
 
     async def _prepared(self, document: Document, chunks: Sequence[Chunk], repairs: int) -> None:
-        metadata = document.metadata | ({"extraction_repairs": repairs} if repairs else {})
+        metadata = {name: value for name, value in document.metadata.items() if name not in FAILURE_METADATA}
+        if repairs:
+            metadata["extraction_repairs"] = repairs
         await self._update(
             document.with_(stage=Stage.PREPARED, chunk_ids=tuple(c.id for c in chunks), metadata=metadata)
         )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 
 from pydantic import BaseModel, ValidationError
 
-from lightrag_server.core.context import fit
+from lightrag_server.core.context import estimated_tokens, fit
 from lightrag_server.core.keywords import Keywords, keywords_of
 from lightrag_server.core.prompts import prompt, template
 from lightrag_server.core.records import Context, Question, Turn, Usage
@@ -33,14 +33,12 @@ class Query:
         self,
         retrieval: Retrieval,
         answerer: Answerer,
-        count_tokens: Callable[[str], int],
         *,
         keyword_llm: LLM | None,
         max_context_tokens: int,
     ) -> None:
         self._retrieval = retrieval
         self._answerer = answerer
-        self._count = count_tokens
         self._keyword_llm = keyword_llm
         self._max_context_tokens = max_context_tokens
 
@@ -93,11 +91,11 @@ class Query:
 
     async def _context(self, question: Question, keywords: Keywords) -> Context:
         found = await self._retrieval.find(question, keywords)
-        history = sum(self._count(turn.content) for turn in question.history)
+        history = sum(estimated_tokens(turn.content) for turn in question.history)
         instructions = template("answer")
-        spent = history + sum(self._count(t) for t in (instructions, question.text, question.user_prompt))
+        spent = history + sum(estimated_tokens(t) for t in (instructions, question.text, question.user_prompt))
         budget = replace(question.budget, total=min(question.budget.total, self._max_context_tokens))
-        context = fit(found.evidence, budget, spent, self._count)
+        context = fit(found.evidence, budget, spent)
         return replace(
             context, high_keywords=keywords.high, low_keywords=keywords.low, found=_counted(found.counts, context)
         )

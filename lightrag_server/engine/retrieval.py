@@ -32,9 +32,9 @@ DENSE_WEIGHT = 1.0
 LEXICAL_WEIGHT = 0.4
 GRAPH_WEIGHT = 0.4
 CANDIDATES_PER_PLACE = 3
-EDGES_PER_ENTITY = 20
+LEAST_EDGES_PER_ENTITY = 2
 CHUNKS_PER_SUBJECT = 30
-GRAPH_CHUNKS = 40
+GRAPH_CHUNKS = 20
 EXACT_NAME_SCORE = 1.0
 BRIDGE_PASSAGES = 8
 ANCHORED_PASSAGES = 12
@@ -143,11 +143,12 @@ class Retrieval:
             scores[hit.ref] = max(scores.get(hit.ref, -1.0), hit.score)
         keys = ranked({s: v for s, v in scores.items() if ids.pair_from(s) is None}, question.top_k)
         pairs = [p for s in ranked({h.ref: scores[h.ref] for h in hits.facts}) if (p := ids.pair_from(s))]
+        edges_each = max(LEAST_EDGES_PER_ENTITY, 2 * question.top_k // max(len(keys), 1))
         expansions, told = await asyncio.gather(
-            self._stores.graph.expand(keys, EDGES_PER_ENTITY), self._stores.graph.relations(pairs)
+            self._stores.graph.expand(keys, edges_each), self._stores.graph.relations(pairs[: question.top_k])
         )
         around = _by_strength(r for e in expansions.values() for r in e.relations)
-        relations = _merged([told[p] for p in pairs if p in told], around)[: question.top_k * 2]
+        relations = _merged([told[p] for p in pairs if p in told], around)[: question.top_k]
         ends = dict.fromkeys(k for p in pairs for k in p)
         entities = await self._stores.graph.entities([*keys, *ends, *(k for r in relations for k in r.pair)])
         shown = [entities[k] for k in dict.fromkeys([*keys, *ends]) if k in entities]
@@ -197,8 +198,10 @@ class Retrieval:
         """Similarity of every place in the running, also of those that other evidence brought in."""
         scores = {h.id: h.score for h in hits.windows}
         others = [w for c in chunks for w in _window_ids(c) if w not in scores]
-        for id_, item in (await self._stores.windows.get(others)).items():
-            scores[id_] = float((hits.asked @ item.vector).max())
+        stored = await self._stores.windows.get(others)
+        if stored:
+            similarity = np.stack([item.vector for item in stored.values()]) @ hits.asked.T
+            scores |= dict(zip(stored, similarity.max(axis=1).tolist(), strict=True))
         return scores
 
 

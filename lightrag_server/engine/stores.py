@@ -44,10 +44,10 @@ class Stores:
             await backend.raise_fence(self.workspace, fence)
 
     async def clear_knowledge(self) -> None:
-        """Empty everything but the LLM cache."""
+        """Empty everything but the documents' rows and the LLM cache."""
         for store in (self.chunks, self.contributions, self.meta):
             await store.clear()
-        for store in (self.windows, self.entities, self.facts, self.lexical, self.graph, self.documents):
+        for store in (self.windows, self.entities, self.facts, self.lexical, self.graph):
             await store.clear()
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from lightrag_server.engine.clear import Clear
 from lightrag_server.engine.commit import EMBEDDING_KEY, Commit, mismatch_sentence
 from lightrag_server.engine.intake import Intake
 from lightrag_server.engine.prepare import Prepare
@@ -29,6 +30,7 @@ class Workspace:
     intake: Intake
     prepare: Prepare
     commit: Commit
+    clear: Clear
     query: Query
     pipeline: Pipeline
 

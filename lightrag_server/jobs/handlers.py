@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 from lightrag_server.core.records import DocStatus, Document, Stage
-from lightrag_server.engine import blob_keys, job_kinds
+from lightrag_server.engine import job_kinds
 from lightrag_server.engine.clock import Clock
 from lightrag_server.engine.workspace import Workspace, Workspaces
 from lightrag_server.errors import ExtractionFailed, JobLost, LightRAGError, RetryableError
@@ -107,22 +105,8 @@ class Handlers:
             await self._queue.note(job.workspace, f"Refused {line}")
 
     async def _clear(self, job: Job) -> None:
-        """Everything but the LLM cache goes: rows first, then blobs and input files, so that nothing dangles."""
         workspace = await self._workspaces.get(job.workspace)
-        await workspace.stores.raise_fence(job.fence)
-        async with workspace.stores.transaction(job.fence):
-            await workspace.stores.clear_knowledge()
-        for prefix in (blob_keys.ORIGINALS, blob_keys.PARSED, blob_keys.PREPARED):
-            await workspace.stores.blobs.delete(job.workspace, prefix)
-        await asyncio.to_thread(_remove_files, workspace.intake.input_dir)
-        await self._queue.note(job.workspace, "Cleared all documents")
-
-
-def _remove_files(folder: Path) -> None:
-    if folder.is_dir():
-        for path in folder.iterdir():
-            if path.is_file() and not path.is_symlink():
-                path.unlink()
+        await workspace.clear.run(job.fence)
 
 
 def _failed_chunks(error: Exception) -> dict[str, object]:

@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from lightrag_server.core.records import Document, Stage
 from lightrag_server.engine import blob_keys, job_kinds
+from lightrag_server.engine.clock import Clock
 from lightrag_server.engine.stores import Stores
 from lightrag_server.engine.workspace import Workspaces
 from lightrag_server.ports.doc_status import Filter
 from lightrag_server.ports.jobs import JobQueue, NewJob
 
+ORPHAN_AFTER_S = 60
+"""An upload under way keeps its bytes before its row; after this long no row is coming."""
+SWEEP_EVERY = 60
+"""Looking at every document is for the first rounds, which follow a crash, and then for one in so many."""
+
 _UNFINISHED = frozenset({Stage.ACCEPTED, Stage.PREPARED, Stage.DELETING})
 _MAY_HAVE_PARTS = (Stage.ACCEPTED, Stage.PREPARED, Stage.FAILED, Stage.DELETING)
 
 
-async def reconcile(workspaces: Workspaces, queue: JobQueue) -> int:
-    """Queue what is missing and remove what is left over, in all workspaces; return how many jobs were added."""
-    added = 0
-    for name in await workspaces.names():
-        stores = (await workspaces.get(name)).stores
-        await _remove_left_over(stores)
+class Reconcile:
+    """Called at start and every minute."""
+
+    def __init__(self, workspaces: Workspaces, queue: JobQueue, clock: Clock) -> None:
+        self._workspaces = workspaces
+        self._queue = queue
+        self._clock = clock
+        self._rounds = 0
+
+    async def __call__(self) -> int:
+        """Queue what is missing and remove what is left over, in all workspaces; return how many jobs were added."""
+        added = 0
+        for name in await self._workspaces.names():
+            added += await self._workspace((await self._workspaces.get(name)).stores)
+        self._rounds += 1
+        return added
+
+    async def _workspace(self, stores: Stores) -> int:
+        await remove_parts(stores)
         documents = await stores.documents.find(Filter(stages=_UNFINISHED))
-        open_jobs = {(j.kind, j.subject) for j in await queue.open_jobs(name)}
-        missing = [job for job in _jobs_for(name, documents) if (job.kind, job.subject) not in open_jobs]
-        await queue.enqueue(missing)
-        added += len(missing)
-    return added
+        open_jobs = {(j.kind, j.subject) for j in await self._queue.open_jobs(stores.workspace)}
+        missing = [job for job in _jobs_for(stores.workspace, documents) if (job.kind, job.subject) not in open_jobs]
+        await self._queue.enqueue(missing)
+        if self._rounds < 2 or self._rounds % SWEEP_EVERY == 0:
+            await remove_orphans(stores, int(self._clock().timestamp()))
+        return len(missing)
 
 
 def _jobs_for(workspace: str, documents: list[Document]) -> list[NewJob]:
@@ -34,13 +56,31 @@ def _jobs_for(workspace: str, documents: list[Document]) -> list[NewJob]:
     return jobs
 
 
-async def _remove_left_over(stores: Stores) -> None:
-    """Parts of documents that are committed or gone. Originals are left to their documents: an upload under way
-    keeps its bytes before its row."""
+async def remove_parts(stores: Stores) -> None:
+    """Parts of documents that are committed or gone."""
     names = await stores.blobs.list(stores.workspace, blob_keys.PREPARED)
-    ids = list({name.split("/")[1] for name in names})
+    ids = {blob_keys.document_of(name) for name in names}
     documents = await stores.documents.get(ids)
     for document_id in ids:
         document = documents.get(document_id)
         if document is None or document.stage not in _MAY_HAVE_PARTS:
             await stores.blobs.delete(stores.workspace, blob_keys.parts(document_id))
+
+
+async def remove_orphans(stores: Stores, now: int) -> None:
+    """Originals that no document names, once they are old enough, and parsed texts of documents that are gone."""
+    old = [
+        key
+        for key in await stores.blobs.list(stores.workspace, blob_keys.ORIGINALS)
+        if blob_keys.stamp_of(key) <= now - ORPHAN_AFTER_S
+    ]
+    parsed = await stores.blobs.list(stores.workspace, blob_keys.PARSED)
+    documents = await stores.documents.get({blob_keys.document_of(key) for key in (*old, *parsed)})
+    named = {d.blob_key for d in documents.values()}
+    await _remove(stores, [key for key in old if key not in named])
+    await _remove(stores, [key for key in parsed if blob_keys.document_of(key) not in documents])
+
+
+async def _remove(stores: Stores, keys: Collection[str]) -> None:
+    for key in keys:
+        await stores.blobs.delete(stores.workspace, key)

@@ -21,6 +21,8 @@ STALE_AFTER_S = 20.0
 STOP_GRACE_S = 5.0
 RECONCILE_S = 60.0
 KEEP_ENDED_S = 24 * 3600.0
+RETRY_S = 5.0
+"""The wait of a job that was stopped by something that may pass, such as a full disk, where nothing else is said."""
 
 
 class Runner:
@@ -129,28 +131,40 @@ class Runner:
 
     async def _run(self, job: Job) -> None:
         try:
-            await self._ended(job)
-        except LightRAGError as error:
-            log.warning("cannot end job=%d kind=%s: %s; it will be run again", job.id, job.kind, error)
+            end = await self._ran(job)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._given_back(job))
+            raise
+        await self._recorded(job, end)
 
-    async def _ended(self, job: Job) -> None:
+    async def _ran(self, job: Job) -> Callable[[], Awaitable[object]]:
+        """Run the job; return how its end is to be recorded."""
         try:
             await self._handlers.run(job)
         except RetryLater as later:
             log.info(
                 "job=%d kind=%s subject=%s again in %.1f s: %s", job.id, job.kind, job.subject, later.delay_s, later
             )
-            await self._queue.retry(job, later.delay_s, str(later))
+            return partial(self._queue.retry, job, later.delay_s, str(later))
         except JobLost as lost:
-            await self._queue.finish(job, JobState.CANCELLED, str(lost))
-        except asyncio.CancelledError:
-            await asyncio.shield(self._given_back(job))
-            raise
+            return partial(self._queue.finish, job, JobState.CANCELLED, str(lost))
         except Exception as error:
+            if isinstance(error, LightRAGError) and error.retryable:
+                log.warning("job=%d kind=%s subject=%s stopped: %s", job.id, job.kind, job.subject, error)
+                return partial(self._queue.retry, job, RETRY_S, str(error))
             log.exception("job=%d kind=%s subject=%s failed", job.id, job.kind, job.subject)
-            await self._queue.finish(job, JobState.FAILED, f"{type(error).__name__}: {error}")
-        else:
-            await self._queue.finish(job, JobState.DONE)
+            return partial(self._queue.finish, job, JobState.FAILED, f"{type(error).__name__}: {error}")
+        return partial(self._queue.finish, job, JobState.DONE)
+
+    async def _recorded(self, job: Job, end: Callable[[], Awaitable[object]]) -> None:
+        """Try until the queue takes it: while this process lives, nobody else would put the job back."""
+        while True:
+            try:
+                await end()
+                return
+            except LightRAGError as error:
+                log.warning("cannot end job=%d kind=%s yet: %s", job.id, job.kind, error)
+                await asyncio.sleep(RETRY_S)
 
     async def _given_back(self, job: Job) -> None:
         """A cancelled job ends; one that this process only lets go of at its own stop is put back."""

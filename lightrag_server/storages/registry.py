@@ -70,7 +70,8 @@ def backend_names(settings: Settings) -> dict[Role, str]:
         "doc_status": _named("doc_status", chosen.doc_status),
     }
     able = [name for name in names.values() if "lexical" in BACKENDS[name].roles]
-    return names | {"lexical": able[0] if able else LEXICAL_FALLBACK}
+    names["lexical"] = able[0] if able else LEXICAL_FALLBACK
+    return names
 
 
 def make_backend(name: str, settings: Settings) -> Backend:

@@ -5,6 +5,7 @@ Reads the stores of a stopped server through the storages' own classes, folds al
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -30,6 +31,7 @@ from lightrag_server.core.records import Chunk, DocStatus, Document, Pair, Stage
 from lightrag_server.engine import blob_keys
 from lightrag_server.engine.stores import Stores, open_stores
 from lightrag_server.engine.texts import Wanted, entity_texts, fact_texts, window_texts
+from lightrag_server.jobs.reconcile import ORPHAN_AFTER_S, remove_orphans
 from lightrag_server.ports.doc_status import Filter
 from lightrag_server.ports.storage import Backends
 from lightrag_server.ports.vectors import VectorStore
@@ -86,6 +88,7 @@ async def account(working_dir: Path, names: Collection[str], embed: Embed | None
     told = Account()
     async with opened(working_dir) as stores:
         documents = await stores.documents.find(Filter())
+        await remove_orphans(stores, int(time.time()) + ORPHAN_AFTER_S)  # what the server does a minute after its start
         _check_documents(told, documents, names)
         chunks = await _check_chunks(told, stores, documents)
         contributions = await _check_contributions(told, stores, chunks, documents)
@@ -114,7 +117,7 @@ async def _check_chunks(told: Account, stores: Stores, documents: Sequence[Docum
     told.chunks = len(chunks)
     told.check_same(chunks, (i for d in documents for i in d.chunk_ids), "chunks")
     for document in documents:
-        kept = await stores.blobs.get(stores.workspace, blob_keys.parsed(document.id))
+        kept = await stores.blobs.get(stores.workspace, blob_keys.parsed(document.id, document.blob_key or ""))
         if kept is None:
             told.faults.append(f"the parsed text of {document.file_path} is gone")
             continue
@@ -201,7 +204,9 @@ async def _check_store(told: Account, what: str, store: VectorStore, wanted: Wan
 
 async def _check_lexical(told: Account, stores: Stores, chunks: Mapping[str, Chunk]) -> None:
     wanted = {
-        ids.window_id(c.id, n): lexical.terms(c.window_text(w)) for c in chunks.values() for n, w in enumerate(c.windows)
+        ids.window_id(c.id, n): lexical.terms(c.window_text(w))
+        for c in chunks.values()
+        for n, w in enumerate(c.windows)
     }
     count = await stores.lexical.count()
     told.check(count == len(wanted), f"{count} lexical items where {len(wanted)} windows are")
@@ -212,7 +217,7 @@ async def _check_lexical(told: Account, stores: Stores, chunks: Mapping[str, Chu
 
 
 async def _check_blobs(told: Account, stores: Stores, documents: Sequence[Document]) -> None:
-    wanted = [key for d in documents for key in (d.blob_key, blob_keys.parsed(d.id)) if key]
+    wanted = [key for d in documents for key in (d.blob_key, blob_keys.parsed(d.id, d.blob_key or "")) if key]
     told.check_same(await stores.blobs.list(stores.workspace), wanted, "blobs")
 
 

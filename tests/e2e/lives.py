@@ -68,9 +68,7 @@ def parcels(count: int, chance: random.Random) -> list[Parcel]:
 def text_of(number: int, chance: random.Random) -> str:
     """Names are shared between documents, sentences are not."""
     sentences = chance.choice((3, 8, 14, 20))
-    lines = [
-        chance.choice(SENTENCES).format(*chance.sample(NAMES, 2), f"{number}-{n}") for n in range(sentences)
-    ]
+    lines = [chance.choice(SENTENCES).format(*chance.sample(NAMES, 2), f"{number}-{n}") for n in range(sentences)]
     return f"# Record {number}\n\n" + "\n\n".join(lines) + "\n"
 
 

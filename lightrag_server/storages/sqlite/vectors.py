@@ -48,7 +48,7 @@ CREATE INDEX vectors_by_change ON vectors (space, change);
 CREATE INDEX vectors_free ON vectors (space) WHERE id IS NULL;
 """
 
-CANDIDATES_PER_HIT = 4
+CANDIDATES_PER_HIT = 2
 MIN_CANDIDATES = 100
 _BATCH = 1024
 
