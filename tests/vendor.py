@@ -4,7 +4,8 @@
 `python -m tests.vendor --port 8001 --dimension 1024`. The replies are those of the binding `fake`.
 
 POST /control takes any of `Settings`' fields and "faults": a list of {"kind", "on", "next", …}:
-  status (status, retry_after, code), timeout, hang_up, rubbish, empty, wrong_dimension.
+  status (status, retry_after, code), timeout, hang_up, rubbish, empty, nonsense (words that are no rows),
+  wrong_dimension, nan. With "match" a fault only meets requests whose body holds that text.
 GET /stats gives the counters, POST /reset clears counters, settings and faults.
 """
 
@@ -29,6 +30,7 @@ import orjson
 from lightrag_server.bindings.local.fake import deltas_of, reply_to, token_count, vectors_of
 from lightrag_server.core.records import Turn
 
+NONSENSE = 'Of course! (entity<|#|>\x00\nrelation<|#|>half a row\n{"entities": [\n%%% entity<|#|><|#|><|#|>'
 STREAMS = {"openai": b"text/event-stream", "ollama": b"application/x-ndjson"}
 
 
@@ -69,6 +71,7 @@ class Fault:
     status: int = 500
     retry_after: str | None = None
     code: str | None = None
+    match: str = ""
 
 
 class State:
@@ -88,8 +91,8 @@ class State:
         for name, value in wanted.items():
             setattr(self.settings, name, value)
 
-    def next_fault(self, kind: str) -> Fault | None:
-        fault = next((f for f in self.faults if f.on in (kind, "any")), None)
+    def next_fault(self, kind: str, body: bytes) -> Fault | None:
+        fault = next((f for f in self.faults if f.on in (kind, "any") and f.match.encode() in body), None)
         if fault is not None:
             fault.next -= 1
             if fault.next <= 0:
@@ -117,9 +120,9 @@ def refused(status: int, code: str | None = None, param: str | None = None, retr
     return Reply(orjson.dumps({"error": error}), status, headers=headers)
 
 
-def chat(state: State, body: dict[str, Any], wire: str) -> Reply:
+def chat(state: State, body: dict[str, Any], wire: str, text: str | None = None) -> Reply:
     messages = [Turn(m["role"], m["content"]) for m in body["messages"]]
-    text = reply_to(messages, schema_of(body, wire))
+    text = text or reply_to(messages, schema_of(body, wire))
     tokens = sum(token_count(turn.content) for turn in messages), token_count(text)
     state.stats.prompt_tokens += tokens[0]
     state.stats.completion_tokens += tokens[1]
@@ -158,9 +161,11 @@ def ollama_chat(body: dict[str, Any], text: str, tokens: tuple[int, int]) -> Rep
     return Reply(content_type=STREAMS["ollama"], parts=[orjson.dumps(row) + b"\n" for row in rows])
 
 
-def embed(state: State, body: dict[str, Any], wire: str, dimension: int) -> Reply:
+def embed(state: State, body: dict[str, Any], wire: str, dimension: int, *, spoilt: bool = False) -> Reply:
     texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
     vectors = vectors_of(texts, dimension)
+    if spoilt:
+        vectors[-1, 0] = float("nan")
     state.stats.texts += len(texts)
     tokens = sum(map(token_count, texts))
     state.stats.prompt_tokens += tokens
@@ -267,7 +272,7 @@ class Connection(asyncio.Protocol):
         state = self._state
         wanted = orjson.loads(body)
         state.last_body = wanted
-        fault = state.next_fault(kind)
+        fault = state.next_fault(kind, body)
         stats, settings = state.stats, state.settings
         setattr(stats, kind, getattr(stats, kind) + 1)
         is_stream = kind == "chat" and bool(wanted.get("stream", False))
@@ -293,10 +298,11 @@ class Connection(asyncio.Protocol):
         if (reply := refusal(self._state, wanted)) is not None:
             return reply
         if kind == "chat":
-            return chat(self._state, wanted, wire)
+            is_nonsense = fault is not None and fault.kind == "nonsense"
+            return chat(self._state, wanted, wire, NONSENSE if is_nonsense else None)
         extra = 1 if fault and fault.kind == "wrong_dimension" else 0
         dimension = wanted.get("dimensions") or self._state.settings.dimension
-        return embed(self._state, wanted, wire, dimension + extra)
+        return embed(self._state, wanted, wire, dimension + extra, spoilt=fault is not None and fault.kind == "nan")
 
     async def _answer(self, kind: str, wire: str, wanted: dict[str, Any], fault: Fault | None, latency: float) -> None:
         stats = self._state.stats

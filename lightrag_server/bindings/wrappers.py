@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -13,10 +14,11 @@ from typing import TypeVar
 import orjson
 
 from lightrag_server.core.records import Usage
-from lightrag_server.errors import ProviderError
+from lightrag_server.errors import ProviderError, StorageUnavailable
 from lightrag_server.ports.kv import KVStore
 from lightrag_server.ports.llm import LLM, ChatReply, ChatRequest
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -143,7 +145,10 @@ class Cached:
         reply = await self._inner.complete(request)
         if reply.finish_reason == "stop" and reply.text.strip():
             usage = {"prompt_tokens": reply.usage.prompt_tokens, "completion_tokens": reply.usage.completion_tokens}
-            await self._store.put({key: {"text": reply.text, "identity": self.identity, **usage}})
+            try:
+                await self._store.put({key: {"text": reply.text, "identity": self.identity, **usage}})
+            except StorageUnavailable as error:  # a full disk is no reason to lose the reply
+                log.warning("a reply is not kept: %s", error)
         return reply
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[str | ChatReply]:

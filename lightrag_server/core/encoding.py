@@ -200,15 +200,18 @@ def extraction_to_row(extraction: Extraction) -> Row:
 
 def extraction_from_row(row: Row) -> Extraction:
     return Extraction(
-        entities=tuple(EntityMention(*entity) for entity in row["entities"]),
-        relations=tuple(_relation_mention(*relation) for relation in row["relations"]),
+        entities=tuple(entity_mention_from_row(entity) for entity in row["entities"]),
+        relations=tuple(relation_mention_from_row(relation) for relation in row["relations"]),
         repairs=row.get("repairs", 0),
     )
 
 
-def _relation_mention(
-    source: str, target: str, keywords: list[str], description: str, weight: float
-) -> RelationMention:
+def entity_mention_from_row(row: Sequence[Any]) -> EntityMention:
+    return EntityMention(*row)
+
+
+def relation_mention_from_row(row: Sequence[Any]) -> RelationMention:
+    source, target, keywords, description, weight = row
     return RelationMention(source, target, tuple(keywords), description, float(weight))
 
 

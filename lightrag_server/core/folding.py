@@ -78,18 +78,25 @@ class Contributions:
 
 def contributions_of(source: Source, extraction: Extraction) -> Contributions:
     """Group what a chunk's extraction says by subject. Ends of relations that were not listed become entities too."""
+    return grouped(source, enumerate(extraction.entities), enumerate(extraction.relations, len(extraction.entities)))
+
+
+def grouped(
+    source: Source, entities: Iterable[tuple[int, EntityMention]], relations: Iterable[tuple[int, RelationMention]]
+) -> Contributions:
+    """The same for a selection of mentions, each with its number in the extraction (relations behind entities)."""
     mentions: dict[str, list[tuple[int, EntityMention]]] = {}
     rows: dict[Pair, list[tuple[int, RelationMention]]] = {}
-    for ordinal, mention in enumerate(extraction.entities):
+    for ordinal, mention in entities:
         if key := ids.entity_key(mention.name):
             mentions.setdefault(key, []).append((ordinal, mention))
-    for ordinal, relation in enumerate(extraction.relations):
+    for ordinal, relation in relations:
         a, b = ids.entity_key(relation.source), ids.entity_key(relation.target)
         if a and b and a != b:
             rows.setdefault(ids.pair_of(a, b), []).append((ordinal, relation))
             for key, name in ((a, relation.source), (b, relation.target)):
                 if key not in mentions:
-                    mentions[key] = [(len(extraction.entities) + ordinal, EntityMention(name, "", ""))]
+                    mentions[key] = [(ordinal, EntityMention(name, "", ""))]
     return Contributions(
         {key: _entity_contribution(key, source, of_key) for key, of_key in mentions.items()},
         {pair: _relation_contribution(pair, source, of_pair) for pair, of_pair in rows.items()},
@@ -124,11 +131,9 @@ def fact_text(relation: RelationMention) -> str:
 
 
 def _fragments(source: Source, numbered: Iterable[tuple[int, str]]) -> tuple[Fragment, ...]:
-    made = (
-        Fragment(Origin(source.index, source.chunk_id, ordinal), text.strip()[:MAX_FRAGMENT_CHARS])
-        for ordinal, text in numbered
-    )
-    return first_told((f for f in made if f.text), limit=None)
+    told = [(ordinal, clean) for ordinal, text in numbered if (clean := text.strip()[:MAX_FRAGMENT_CHARS])]
+    made = [Fragment(Origin(source.index, source.chunk_id, ordinal), text) for ordinal, text in told]
+    return tuple(made) if len(made) < 2 else first_told(made, limit=None)
 
 
 def first_told(fragments: Iterable[Fragment], limit: int | None) -> tuple[Fragment, ...]:

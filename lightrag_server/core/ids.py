@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from functools import lru_cache
 
 from lightrag_server.core.records import Pair, Subject
 
@@ -13,6 +14,8 @@ MAX_KEY_CHARS = 256
 
 _QUOTES = "\"'“”‘’„‚«»‹›「」『』《》〈〉`´"
 _SPACES = re.compile(r"\s+")
+_PLAIN = re.compile(r"[A-Za-z0-9&.,()/-]+(?: [A-Za-z0-9&.,()/-]+)*")
+"""Names that need no more than lower case."""
 
 
 def md5_hex(text: str | bytes) -> str:
@@ -33,6 +36,7 @@ def window_id(chunk: str, index: int) -> str:
     return f"{chunk}-w{index}"
 
 
+@lru_cache(maxsize=32_768)
 def display_name(name: str) -> str:
     """The spelling kept for people: trimmed, single spaces, wrapping quotes removed, at most `MAX_KEY_CHARS`."""
     clean = _SPACES.sub(" ", unicodedata.normalize("NFC", name)).strip()
@@ -41,8 +45,11 @@ def display_name(name: str) -> str:
     return clean[:MAX_KEY_CHARS]
 
 
+@lru_cache(maxsize=32_768)
 def entity_key(name: str) -> str:
     """The identity of an entity: equal for spellings that differ in case, width, quotes or white space only."""
+    if _PLAIN.fullmatch(name):
+        return name.lower()[:MAX_KEY_CHARS]
     folded = unicodedata.normalize("NFKC", display_name(name)).casefold()
     folded = "".join(c for c in folded if c not in _QUOTES and unicodedata.category(c)[0] != "C")
     return _SPACES.sub(" ", folded).strip()[:MAX_KEY_CHARS]

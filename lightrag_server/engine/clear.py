@@ -47,7 +47,9 @@ class Clear:
         """Work under way would leave blobs behind."""
         for document_id in document_ids & await self._at_work():
             await self._queue.cancel(self._stores.workspace, (job_kinds.PREPARE,), document_id)
-        while document_ids & await self._at_work():
+        while True:
+            if not document_ids & await self._at_work():
+                return
             await asyncio.sleep(POLL_S)
 
     async def _at_work(self) -> set[str]:

@@ -29,6 +29,8 @@ Done = Callable[[Chunk, Extraction], Awaitable[None]]
 
 MAX_IN_FLIGHT = 1024
 """Chunks of one document whose prompts wait in memory; at least as many as the LLM takes at once."""
+GIVE_UP_AFTER = 8
+"""Failed chunks of a document of which none came through: the rest would fail for the same reason, at a price."""
 LONG_CHUNK_TOKENS = 100
 BATCH_CHUNKS = 8
 """About two seconds of one core."""
@@ -53,13 +55,18 @@ class LLMExtractor:
 
     async def extract(self, chunks: Sequence[Chunk], done: Done) -> None:
         failures: dict[int, LightRAGError] = {}
+        succeeded = False
 
         async def one(chunk: Chunk) -> None:
+            nonlocal succeeded
             try:
                 extraction = await self._extraction(chunk)
             except ProviderError as error:
                 failures[chunk.index] = error
+                if not succeeded and len(failures) >= GIVE_UP_AFTER:
+                    _raise_failures(failures)
             else:
+                succeeded = True
                 await done(chunk, extraction)
 
         await _each(chunks, MAX_IN_FLIGHT, one)

@@ -201,7 +201,8 @@ class Intake:
         documents: list[Document] = []
         try:
             for item in fresh:
-                documents.append(await self._kept(item, known.get(item.id), track))
+                document = await self._kept(item, known.get(item.id), track)
+                documents.append(document)
             taken = await self._listed(documents, known)
         except StorageError:
             with suppress(StorageError):

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lightrag_server.core.encoding import chunk_to_row, extraction_from_row, extraction_to_row
+from lightrag_server.core.encoding import (
+    chunk_to_row,
+    entity_mention_from_row,
+    extraction_from_row,
+    extraction_to_row,
+    relation_mention_from_row,
+)
 from lightrag_server.core.folding import (
     Contributions,
     EntityContribution,
@@ -15,8 +21,17 @@ from lightrag_server.core.folding import (
     contributions_of,
     fold_entity,
     fold_relation,
+    grouped,
 )
-from lightrag_server.core.ids import pair_from, subject_of, window_id
+from lightrag_server.core.ids import (
+    entity_key,
+    entity_vector_id,
+    fact_vector_id,
+    pair_from,
+    pair_of,
+    subject_of,
+    window_id,
+)
 from lightrag_server.core.records import Chunk, Document, Entity, Extraction, Pair, Relation, Subject
 from lightrag_server.engine.parts import PreparedChunk
 from lightrag_server.engine.stores import Stores
@@ -83,12 +98,17 @@ class _Told:
     entities: dict[str, list[EntityContribution]]
     relations: dict[Pair, list[RelationContribution]]
 
-    def groups(self) -> list[Contributions]:
-        """The same, one contribution per subject in each group."""
-        return [
-            *(Contributions({key: c}, {}) for key, of_key in self.entities.items() for c in of_key),
-            *(Contributions({}, {pair: c}) for pair, of_pair in self.relations.items() for c in of_pair),
-        ]
+    def stale_entity_vectors(self, lost: Iterable[Contributions]) -> set[str]:
+        """Vectors of spellings that nobody uses any more."""
+        gone = {(key, f.text) for told in lost for key, c in told.entities.items() for f in c.names}
+        used = {key: {f.text for c in self.entities[key] for f in c.names} for key, _ in gone}
+        return {entity_vector_id(key, name) for key, name in gone if name not in used[key]}
+
+    def stale_fact_vectors(self, lost: Iterable[Contributions]) -> set[str]:
+        """Vectors of facts that nobody tells any more."""
+        gone = {(pair, fact) for told in lost for pair, c in told.relations.items() for fact in c.facts}
+        used = {pair: {fact for c in self.relations[pair] for fact in c.facts} for pair, _ in gone}
+        return {fact_vector_id(pair, fact) for pair, fact in gone if fact not in used[pair]}
 
 
 class Planner:
@@ -132,14 +152,15 @@ class Planner:
                 changes.relations.append(relation)
             else:
                 changes.stale_relations.append(pair)
-        changes.stale_entity_vectors = _wanted(lost.values(), entity_texts) - _wanted(told.groups(), entity_texts)
-        changes.stale_fact_vectors = _wanted(lost.values(), fact_texts) - _wanted(told.groups(), fact_texts)
+        changes.stale_entity_vectors = told.stale_entity_vectors(lost.values())
+        changes.stale_fact_vectors = told.stale_fact_vectors(lost.values())
 
-    async def _others(self, losing: Iterable[Subject], leaving: set[str]) -> list[Contributions]:
+    async def _others(self, losing: set[Subject], leaving: set[str]) -> list[Contributions]:
         """Contributions of all other chunks that speak of the subjects that lose something."""
-        told_by = await self._stores.graph.chunks_of(list(losing))
+        told_by = await self._stores.graph.chunks_of(losing)
         chunk_ids = {i for ids_of in told_by.values() for i in ids_of} - leaving
-        return [stored.contributions for stored in (await self._stored(sorted(chunk_ids))).values()]
+        rows = await self._stores.contributions.get(sorted(chunk_ids))
+        return await asyncio.to_thread(lambda: [_told_of(losing, i, row) for i, row in rows.items()])
 
     async def _plan_vectors(self, changes: Changes, piece: Slice, gained: Mapping[str, Contributions]) -> None:
         """Vectors come with the parts. One that was stored then and is gone since is made now: rare, few, short."""
@@ -189,8 +210,29 @@ def stored_row(source: Source, windows: int, extraction: Extraction) -> Row:
 
 
 def _stored_from(chunk_id: str, row: Row) -> Stored:
-    source = Source(chunk_id, row["index"], row["file_path"], row["created_at"])
-    return Stored(contributions_of(source, extraction_from_row(row["extraction"])), row["windows"])
+    return Stored(contributions_of(_source(chunk_id, row), extraction_from_row(row["extraction"])), row["windows"])
+
+
+def _told_of(losing: Container[Subject], chunk_id: str, row: Row) -> Contributions:
+    """What a stored chunk says of the losing subjects. What it says of others is not even decoded, or only in part."""
+    extraction = row["extraction"]
+    entities = (n for n, told in enumerate(extraction["entities"]) if entity_key(told[0]) in losing)
+    relations = (n for n, told in enumerate(extraction["relations"]) if _concerns(losing, told[0], told[1]))
+    offset = len(extraction["entities"])
+    return grouped(
+        _source(chunk_id, row),
+        ((n, entity_mention_from_row(extraction["entities"][n])) for n in entities),
+        ((offset + n, relation_mention_from_row(extraction["relations"][n])) for n in relations),
+    )
+
+
+def _concerns(losing: Container[Subject], source: str, target: str) -> bool:
+    a, b = entity_key(source), entity_key(target)
+    return a in losing or b in losing or subject_of(pair_of(a, b)) in losing
+
+
+def _source(chunk_id: str, row: Row) -> Source:
+    return Source(chunk_id, row["index"], row["file_path"], row["created_at"])
 
 
 def _told(losing: set[Subject], others: Iterable[Contributions], gained: Iterable[Contributions]) -> _Told:
@@ -210,8 +252,3 @@ def _told(losing: set[Subject], others: Iterable[Contributions], gained: Iterabl
         for pair, relation in told.relations.items():
             relations.setdefault(pair, []).append(relation)
     return _Told(entities, relations)
-
-
-def _wanted(told: Iterable[Contributions], texts: Callable[[Contributions], Wanted]) -> set[str]:
-    """Ids of the vectors that these contributions call for."""
-    return {id_ for contributions in told for id_ in texts(contributions)}

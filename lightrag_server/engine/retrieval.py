@@ -7,7 +7,7 @@ what dense search found stays in the running, so no mode rests on less than plai
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,9 +31,10 @@ from lightrag_server.ports.vectors import Vector, VectorHit, VectorStore
 DENSE_WEIGHT = 1.0
 LEXICAL_WEIGHT = 0.4
 GRAPH_WEIGHT = 0.4
-CANDIDATES_PER_PLACE = 3
+CANDIDATES_PER_PLACE = 2
 LEAST_EDGES_PER_ENTITY = 2
 CHUNKS_PER_SUBJECT = 30
+VOTING_SUBJECTS = 40
 GRAPH_CHUNKS = 20
 EXACT_NAME_SCORE = 1.0
 BRIDGE_PASSAGES = 8
@@ -162,11 +163,11 @@ class Retrieval:
         chunk_ids = dict.fromkeys([*(h.ref for h in hits.windows), *(h.ref for h in hits.lexical), *lifted])
         rows = await self._stores.chunks.get(list(chunk_ids))
         chunks = {i: chunk_from_row(row) for i, row in rows.items()}
-        dense = await self._dense(hits, [chunks[i] for i in chunk_ids if i in chunks])
+        dense = await self._dense(hits, [chunks[i] for i in lifted if i in chunks])
         legs = [
             Leg(dense, DENSE_WEIGHT),
             Leg({h.id: h.score for h in hits.lexical if h.ref in chunks}, LEXICAL_WEIGHT),
-            Leg(_votes_of_windows(votes, chunks), GRAPH_WEIGHT),
+            Leg(_votes_of_windows(votes, chunks, dense), GRAPH_WEIGHT),
         ]
         return _passages_of(fuse(legs), chunks, question.chunk_top_k)
 
@@ -186,7 +187,7 @@ class Retrieval:
 
     async def _votes(self, subjects: Mapping[Subject, float]) -> dict[str, float]:
         """A chunk's share of the scores of what it speaks of; a subject told everywhere says little of any place."""
-        told_in = await self._stores.graph.chunks_of(list(subjects), CHUNKS_PER_SUBJECT)
+        told_in = await self._stores.graph.chunks_of(ranked(subjects, VOTING_SUBJECTS), CHUNKS_PER_SUBJECT)
         votes: dict[str, float] = {}
         for subject, chunk_ids in told_in.items():
             share = max(subjects[subject], 0.0) / len(chunk_ids)
@@ -194,10 +195,11 @@ class Retrieval:
                 votes[chunk_id] = votes.get(chunk_id, 0.0) + share
         return votes
 
-    async def _dense(self, hits: Hits, chunks: Sequence[Chunk]) -> dict[str, float]:
+    async def _dense(self, hits: Hits, lifted: Sequence[Chunk]) -> dict[str, float]:
         """Similarity of every place in the running, also of those that other evidence brought in."""
         scores = {h.id: h.score for h in hits.windows}
-        others = [w for c in chunks for w in _window_ids(c) if w not in scores]
+        brought = dict.fromkeys([*(h.id for h in hits.lexical), *(w for c in lifted for w in _window_ids(c))])
+        others = [w for w in brought if w not in scores]
         stored = await self._stores.windows.get(others)
         if stored:
             similarity = np.stack([item.vector for item in stored.values()]) @ hits.asked.T
@@ -242,8 +244,12 @@ def _window_ids(chunk: Chunk) -> list[str]:
     return [ids.window_id(chunk.id, n) for n in range(len(chunk.windows))]
 
 
-def _votes_of_windows(votes: Mapping[str, float], chunks: Mapping[str, Chunk]) -> dict[str, float]:
-    return {window: votes[i] for i, chunk in chunks.items() if i in votes for window in _window_ids(chunk)}
+def _votes_of_windows(
+    votes: Mapping[str, float], chunks: Mapping[str, Chunk], places: Container[str]
+) -> dict[str, float]:
+    """The votes of chunks, given to those of their windows that are in the running."""
+    voted = ((votes[i], chunk) for i, chunk in chunks.items() if i in votes)
+    return {window: vote for vote, chunk in voted for window in _window_ids(chunk) if window in places}
 
 
 def _by_strength(relations: Iterable[Relation]) -> list[Relation]:

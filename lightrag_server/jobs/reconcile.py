@@ -44,9 +44,16 @@ class Reconcile:
         open_jobs = {(j.kind, j.subject) for j in await self._queue.open_jobs(stores.workspace)}
         missing = [job for job in _jobs_for(stores.workspace, documents) if (job.kind, job.subject) not in open_jobs]
         await self._queue.enqueue(missing)
+        await self._forget_progress(stores.workspace, {d.id for d in documents if d.stage is Stage.ACCEPTED})
         if self._rounds < 2 or self._rounds % SWEEP_EVERY == 0:
             await remove_orphans(stores, int(self._clock().timestamp()))
         return len(missing)
+
+    async def _forget_progress(self, workspace: str, accepted: Collection[str]) -> None:
+        """A killed process leaves the progress of what it worked on; the next try of an accepted one replaces it."""
+        for progress in await self._queue.progress(workspace):
+            if progress.subject not in accepted:
+                await self._queue.clear_progress(workspace, progress.subject)
 
 
 def _jobs_for(workspace: str, documents: list[Document]) -> list[NewJob]:

@@ -190,7 +190,7 @@ async def test_the_number_of_texts_can_be_limited(tmp_path: Path) -> None:
         (errors.BadReply("x"), 502),
         (errors.StorageUnavailable("x"), 503),
         (errors.StorageCorrupt("x"), 500),
-        (errors.DimensionMismatch("x"), 500),
+        (errors.DimensionMismatch("x"), 502),
         (errors.JobLost("x"), 500),
     ],
 )

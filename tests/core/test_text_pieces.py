@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,7 +33,7 @@ def test_chinese_sentences_end_at_their_marks() -> None:
 def test_sentences_cover_all_that_is_not_white_space(text: str) -> None:
     spans = sentence_spans(text)
     assert all(a < b for a, b in spans)
-    assert all(first[1] <= second[0] for first, second in zip(spans, spans[1:], strict=False))
+    assert all(first[1] <= second[0] for first, second in pairwise(spans))
     inside = "".join(text[a:b] for a, b in spans)
     assert "".join(inside.split()) == "".join(text.split())
 

@@ -84,7 +84,7 @@ async def opened(working_dir: Path, workspace: str = "") -> AsyncIterator[Stores
 
 
 async def account(working_dir: Path, names: Collection[str], embed: Embed | None = None) -> Account:
-    """Compare with `names`, the file paths that were acknowledged. `embed` is the model, to compare vectors by value."""
+    """Compare with `names`, the acknowledged file paths; vectors by value where `embed`, the model, is given."""
     told = Account()
     async with opened(working_dir) as stores:
         documents = await stores.documents.find(Filter())

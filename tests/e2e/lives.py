@@ -20,9 +20,19 @@ from tests.vendor import Vendor
 IDLE_WAIT_S = 60.0
 LONGEST_LIFE_S = 0.8
 NAMES = (
-    "Ada Harrow, Bertram Finch, Coldwater Station, Dorothea Quill, Eastmere Bridge, Felix Thorne, Greta Lindqvist, "
-    "Harbour Museum, Ivo Castellan, Juniper Hall, Karel Vrba, Lantern Society"
-).split(", ")
+    "Ada Harrow",
+    "Bertram Finch",
+    "Coldwater Station",
+    "Dorothea Quill",
+    "Eastmere Bridge",
+    "Felix Thorne",
+    "Greta Lindqvist",
+    "Harbour Museum",
+    "Ivo Castellan",
+    "Juniper Hall",
+    "Karel Vrba",
+    "Lantern Society",
+)
 SENTENCES = (
     "{} met {} in year {} to settle an old account.",
     "A letter from {} reached {} on day {} of the journey.",

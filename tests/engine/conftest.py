@@ -36,7 +36,7 @@ class HashEmbedder:
     """Each text has a vector of its own."""
 
     identity = "hash"
-    dimension = 16
+    dimension: int | None = 16
     threshold = 0.0
     passage_tokens = 400
 

@@ -53,7 +53,7 @@ class SQLiteBackend:
     def __init__(self, folder: Path, settings: SQLiteSettings) -> None:
         self._folder = folder
         self._settings = settings
-        self._threads = ThreadPoolExecutor(min(16, (os.cpu_count() or 1) + 4), thread_name_prefix="sqlite")
+        self._threads = ThreadPoolExecutor((os.cpu_count() or 1) + 1, thread_name_prefix="sqlite")
         self._databases: dict[str, Database] = {}
 
     async def open(self) -> None:
