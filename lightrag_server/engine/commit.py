@@ -8,6 +8,7 @@ again finds nothing left to do for them.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 
 from lightrag_server.core.encoding import chunked_from_bytes
@@ -25,6 +26,8 @@ from lightrag_server.ports.kv import Row
 
 SLICE_CHUNKS = 200
 DOCUMENTS_AT_ONCE = 200
+SECONDS_BETWEEN_COMMITS = 0.3
+"""A stream of small documents is committed in few, larger transactions: the same pages are written once."""
 WAIT_FOR_PREPARE_S = 0.2
 EMBEDDING_KEY = "embedding"
 
@@ -38,9 +41,11 @@ class Commit:
         self._planner = Planner(stores, vectorizer)
         self._embedding_identity = embedding_identity
         self._clock = clock
+        self._last_end = -SECONDS_BETWEEN_COMMITS
 
     async def run(self, fence: int) -> int:
         """Commit all prepared documents and removals; return how many documents. Raises `JobLost` when superseded."""
+        await asyncio.sleep(self._last_end + SECONDS_BETWEEN_COMMITS - time.monotonic())
         await self._stores.raise_fence(fence)
         total = 0
         while documents := await self._due():
@@ -49,6 +54,7 @@ class Commit:
                 await self._clean(piece, fence)
                 await self._tell(piece)
             total += len(documents)
+        self._last_end = time.monotonic()
         return total
 
     async def _due(self) -> list[Document]:

@@ -33,6 +33,8 @@ PART_CHUNKS = 8
 PART_SECONDS = 3.0
 PARTS_IN_FLIGHT = 3
 PROGRESS_SECONDS = 0.5
+INSTANT_LENGTH = 100_000
+"""Documents up to this length are parsed before anybody could see that they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ class Prepare:
     async def _begun(self, document: Document) -> Document:
         profile = document.profile or self._tools.profile
         metadata = document.metadata | {"parse_start_time": int(self._tools.clock().timestamp())}
-        return await self._update(document.with_(status=DocStatus.PARSING, profile=profile, metadata=metadata))
+        document = document.with_(status=DocStatus.PARSING, profile=profile, metadata=metadata)
+        return await self._update(document) if document.content_length > INSTANT_LENGTH else document
 
     async def _chunked(self, document: Document) -> tuple[ParsedDocument, list[Chunk]]:
         """The parsed text and its chunks: kept ones when there are any, for parts refer to their numbers. Without
@@ -189,7 +192,7 @@ class _ChunkWork:
         extractor = self.tools.extractors[self.document.profile or self.tools.profile]
         failure: ExtractionFailed | None = None
         try:
-            await self._tell(force=True)
+            await self._tell()
             try:
                 await extractor.extract(waiting, self._extracted)
             except ExtractionFailed as error:
@@ -200,7 +203,8 @@ class _ChunkWork:
             for task in self._flushes:
                 task.cancel()
             await asyncio.gather(*self._flushes, return_exceptions=True)
-            await self.queue.clear_progress(self.stores.workspace, self.document.id)
+            if self._told_at:
+                await self.queue.clear_progress(self.stores.workspace, self.document.id)
         if failure:
             raise failure
 
@@ -262,9 +266,10 @@ class _ChunkWork:
         missing = await store.missing(list(wanted))
         return await self.tools.vectorizer.items({i: wanted[i] for i in wanted if i in missing}, remember=True)
 
-    async def _tell(self, force: bool = False) -> None:
+    async def _tell(self) -> None:
+        """Now and then, and only of documents of more than one part: of others there is no progress to see."""
         now = time.time()
-        if not force and now - self._told_at < PROGRESS_SECONDS:
+        if self._total <= PART_CHUNKS or now - self._told_at < PROGRESS_SECONDS:
             return
         self._told_at = now
         await self.queue.set_progress(

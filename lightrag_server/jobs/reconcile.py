@@ -15,7 +15,7 @@ from lightrag_server.ports.jobs import JobQueue, NewJob
 ORPHAN_AFTER_S = 60
 """An upload under way keeps its bytes before its row; after this long no row is coming."""
 SWEEP_EVERY = 60
-"""Looking at every document is for the first rounds, which follow a crash, and then for one in so many."""
+"""Looking at every document is for the second round, a minute after the start, and then for one in so many."""
 
 _UNFINISHED = frozenset({Stage.ACCEPTED, Stage.PREPARED, Stage.DELETING})
 _MAY_HAVE_PARTS = (Stage.ACCEPTED, Stage.PREPARED, Stage.FAILED, Stage.DELETING)
@@ -45,7 +45,7 @@ class Reconcile:
         missing = [job for job in _jobs_for(stores.workspace, documents) if (job.kind, job.subject) not in open_jobs]
         await self._queue.enqueue(missing)
         await self._forget_progress(stores.workspace, {d.id for d in documents if d.stage is Stage.ACCEPTED})
-        if self._rounds < 2 or self._rounds % SWEEP_EVERY == 0:
+        if self._rounds % SWEEP_EVERY == 1:
             await remove_orphans(stores, int(self._clock().timestamp()))
         return len(missing)
 

@@ -113,10 +113,9 @@ def test_a_name_that_cannot_be_kept_is_refused(
 def zip_bomb() -> bytes:
     """A docx of some kilobytes whose text unpacks to 200 MB."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        with archive.open("word/document.xml", "w") as file:
-            for _ in range(200):
-                file.write(b" " * MIB)
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("word/document.xml", "w") as file:
+        for _ in range(200):
+            file.write(b" " * MIB)
     return buffer.getvalue()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -74,13 +75,16 @@ async def check(folder: Path, *names: str) -> None:
     assert bool(found.entities) == bool(names)
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize("has_cache", [True, False])
-async def test_a_document_goes_on_behind_its_finished_chunks(tmp_path: Path, vendor: Vendor, has_cache: bool) -> None:
+async def test_a_document_goes_on_behind_its_finished_chunks(
+    tmp_path: Path, vendor: Vendor, has_cache: bool, number: signal.Signals
+) -> None:
     cache = str(has_cache).lower()
     with started(tmp_path, vendor, ENABLE_LLM_CACHE_FOR_EXTRACT=cache) as (server, client):
         send(client, "long.txt", long_text())
         wait_until(lambda: vendor.stats()["chat"] >= 20, 20)
-        server.kill_group()
+        assert server.stop(number) == (0 if number == signal.SIGTERM else -signal.SIGKILL)
     wait_until(lambda: vendor.stats()["in_flight"] == 0, 5)
     before = vendor.stats()["chat"]
     with started(tmp_path, vendor, ENABLE_LLM_CACHE_FOR_EXTRACT=cache) as (server, client):

@@ -25,6 +25,8 @@ from lightrag_server.storages.sqlite.vectors import VECTOR_SCHEMA, SQLiteVectorS
 
 MIGRATIONS = (schema.ROWS, schema.GRAPH, schema.LEXICAL, VECTOR_SCHEMA)
 SUFFIX = ".sqlite"
+PAGE_BYTES = 8192
+"""Three vectors of 1,024 half-precision numbers; a page of 4,096 bytes would hold one."""
 MAX_WORKSPACE_CHARS = 100
 _WORKSPACE = re.compile(r"[A-Za-z0-9_-]*")
 _DEFAULT_STEM = "default"
@@ -118,7 +120,7 @@ class SQLiteBackend:
     def _database(self, workspace: str) -> Database:
         if workspace not in self._databases:
             path = self._folder / (file_stem(workspace) + SUFFIX)
-            self._databases[workspace] = Database(path, MIGRATIONS, self._settings, self._threads)
+            self._databases[workspace] = Database(path, MIGRATIONS, self._settings, self._threads, PAGE_BYTES)
         return self._databases[workspace]
 
 

@@ -15,7 +15,7 @@ from concurrent.futures import Executor
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from lightrag_server.errors import StorageCorrupt, StorageError, StorageUnavailable
 from lightrag_server.settings.storages import SQLiteSettings
@@ -25,7 +25,7 @@ Statement = Callable[[sqlite3.Connection], T]
 
 _UNAVAILABLE = ("locked", "busy", "full", "disk i/o", "readonly", "unable to open")
 _CORRUPT = ("malformed", "not a database", "corrupt")
-WAL_PAGES_BEFORE_CHECKPOINT = 8000
+WAL_PAGES_BEFORE_CHECKPOINT = 4000
 WAL_RETRY_S = 0.02
 MAPPED_BYTES = 1 << 30
 """Pages are read from the system's cache instead of being copied: graph reads take half the time. Costs no memory of
@@ -46,11 +46,34 @@ def translated(path: Path) -> Iterator[None]:
         raise StorageError(f"the database {path.name} refused a statement: {error}") from error
 
 
+class _Entry(Generic[T]):
+    """A write that waits for its transaction, and how it ended."""
+
+    def __init__(self, work: Statement[T]) -> None:
+        self.work = work
+        self.value: T | None = None
+        self.error: BaseException | None = None
+        self.is_done = False
+
+    def outcome(self) -> T:
+        if self.error is not None:
+            raise self.error
+        return cast(T, self.value)
+
+
 class Database:
     """Opens on first use. `migrations` are SQL scripts; the number applied is kept in `user_version`."""
 
-    def __init__(self, path: Path, migrations: Sequence[str], settings: SQLiteSettings, threads: Executor) -> None:
+    def __init__(
+        self,
+        path: Path,
+        migrations: Sequence[str],
+        settings: SQLiteSettings,
+        threads: Executor,
+        page_bytes: int = 4096,
+    ) -> None:
         self.path = path
+        self._page_bytes = page_bytes
         self._migrations = migrations
         self._settings = settings
         self._threads = threads
@@ -58,6 +81,7 @@ class Database:
         self._all: set[sqlite3.Connection] = set()
         self._writer: sqlite3.Connection | None = None
         self._write_lock = asyncio.Lock()
+        self._waiting: list[_Entry[Any]] = []
         self._statement_lock = asyncio.Lock()
         self._joined: ContextVar[bool] = ContextVar(f"joined-{id(self)}", default=False)
         self._running: set[asyncio.Future[Any]] = set()
@@ -75,11 +99,25 @@ class Database:
         return await self._in_thread(lambda: self._run_read(work))
 
     async def write(self, work: Statement[T]) -> T:
-        """Run `work` in a transaction of its own, or in the one the current task has joined."""
+        """Run `work` all or nothing, or in the transaction the current task has joined.
+
+        Works that pile up behind a running one share a transaction, so that many small writes cost few commits; one
+        that fails takes nothing of the others with it.
+        """
         if self.in_transaction:
             return await self._on_writer(work)
-        async with self._write_lock:
-            return await self._in_thread(lambda: self._run_write(work))
+        entry: _Entry[T] = _Entry(work)
+        self._waiting.append(entry)
+        try:
+            async with self._write_lock:
+                if not entry.is_done:
+                    batch, self._waiting = self._waiting, []
+                    await self._in_thread(lambda: self._run_batch(batch))
+        except asyncio.CancelledError:
+            if entry in self._waiting:
+                self._waiting.remove(entry)
+            raise
+        return entry.outcome()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
@@ -147,18 +185,38 @@ class Database:
                     connection.execute("ROLLBACK")
                 self._idle.append(connection)
 
-    def _run_write(self, work: Statement[T]) -> T:
-        with translated(self.path):
-            connection = self._writing()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                result = work(connection)
-                connection.execute("COMMIT")
-                return result
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+    def _run_batch(self, batch: Sequence[_Entry[Any]]) -> None:
+        try:
+            with translated(self.path):
+                connection = self._writing()
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    for entry in batch:
+                        self._run_entry(connection, entry)
+                    connection.execute("COMMIT")
+                except BaseException:
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+                    raise
+        except BaseException as error:
+            for entry in batch:
+                entry.error = entry.error or error
+        finally:
+            for entry in batch:
+                entry.is_done = True
+
+    def _run_entry(self, connection: sqlite3.Connection, entry: _Entry[Any]) -> None:
+        connection.execute("SAVEPOINT entry")
+        try:
+            with translated(self.path):
+                entry.value = entry.work(connection)
+        except BaseException as error:
+            entry.error = error
+            # a full disk ends the whole transaction, and the savepoint with it
+            if connection.in_transaction:
+                connection.execute("ROLLBACK TO entry")
+        if connection.in_transaction:
+            connection.execute("RELEASE entry")
 
     def _execute(self, sql: str) -> None:
         with translated(self.path):
@@ -183,6 +241,7 @@ class Database:
             self.path, timeout=self._settings.busy_timeout_s, isolation_level=None, check_same_thread=False
         )
         self._all.add(connection)
+        connection.execute(f"PRAGMA page_size = {self._page_bytes}")  # of a new file; an old one keeps its own
         self._use_write_ahead_log(connection)
         connection.execute(f"PRAGMA synchronous = {self._settings.synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES_BEFORE_CHECKPOINT}")

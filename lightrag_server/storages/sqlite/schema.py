@@ -24,7 +24,6 @@ CREATE TABLE documents (
     data BLOB NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX documents_created ON documents (created_at, id);
-CREATE INDEX documents_updated ON documents (updated_at, id);
 CREATE INDEX documents_path ON documents (file_path);
 CREATE INDEX documents_status ON documents (status);
 CREATE INDEX documents_stage ON documents (stage);
