@@ -146,6 +146,7 @@ def load(binding: str, entry: Entry, settings: LLMSettings | EmbeddingSettings, 
     try:
         return getattr(importlib.import_module(module), name).from_settings(settings, compute)
     except ModuleNotFoundError as error:
+        instead = ", or set LLM_BINDING and EMBEDDING_BINDING to openai or ollama" if binding == "local" else ""
         raise ConfigError(
-            f"binding {binding!r} needs the package {error.name!r}: pip install '{entry.install}'"
+            f"binding {binding!r} needs the package {error.name!r}: pip install '{entry.install}'{instead}"
         ) from error

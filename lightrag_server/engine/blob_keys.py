@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from lightrag_server.core import ids
+
 ORIGINALS = "originals/"
 PARSED = "parsed/"
 PREPARED = "prepared/"
@@ -26,9 +28,10 @@ def stamp_of(original_key: str) -> int:
     return int(original_key.split("-")[-2])
 
 
-def parsed(document_id: str, original_key: str) -> str:
-    """The parsed text of these bytes with its structure and the chunks cut from it."""
-    return f"{all_parsed(document_id)}{digest_of(original_key)}"
+def parsed(document_id: str, original_key: str, embedding: str) -> str:
+    """The parsed text of these bytes with its structure and the chunks cut from it. Parts belong to it, and their
+    vectors to the model that `embedding` identifies."""
+    return f"{all_parsed(document_id)}{digest_of(original_key)}-{ids.md5_hex(embedding)[:8]}"
 
 
 def all_parsed(document_id: str) -> str:

@@ -83,7 +83,7 @@ class Commit:
             except StorageCorrupt as error:
                 if document.stage is not Stage.PREPARED:
                     raise
-                await self._withdraw(document, error)
+                await self._prepare_again(document, error)
                 continue
             for start in range(0, len(added) + len(removed), SLICE_CHUNKS):
                 if piece.size and piece.size + len(added) + len(removed) - start > SLICE_CHUNKS:
@@ -99,7 +99,8 @@ class Commit:
         if document.stage is Stage.DELETING:
             return [], await self._stored_chunks(document)
         workspace = self._stores.workspace
-        kept = await self._stores.blobs.get(workspace, blob_keys.parsed(document.id, document.blob_key or ""))
+        key = blob_keys.parsed(document.id, document.blob_key or "", self._embedding_identity)
+        kept = await self._stores.blobs.get(workspace, key)
         if kept is None:
             raise StorageCorrupt(f"the prepared text of {document.file_path!r} is gone")
         _, chunks = await asyncio.to_thread(chunked_from_bytes, kept)
@@ -111,18 +112,14 @@ class Commit:
             raise StorageCorrupt(f"the prepared chunks {missing[:5]} of {document.file_path!r} are gone")
         return [NewChunk(c, source_of(c, document), prepared[c.index]) for c in chunks], []
 
-    async def _withdraw(self, document: Document, error: StorageCorrupt) -> None:
-        """One document whose prepared work cannot be read fails alone; a retry prepares it anew."""
-        await self._stores.blobs.delete(self._stores.workspace, blob_keys.all_parsed(document.id))
-        failed = document.with_(
-            stage=Stage.FAILED,
-            status=DocStatus.FAILED,
-            error=str(error),
-            updated_at=self._clock().isoformat(),
-            metadata=document.metadata | {"error_type": error.code},
+    async def _prepare_again(self, document: Document, reason: StorageCorrupt) -> None:
+        """One document whose prepared work is gone, or was made with another embedding model, holds up no other."""
+        again = document.with_(
+            stage=Stage.ACCEPTED, status=DocStatus.PENDING, updated_at=self._clock().isoformat(), chunk_ids=()
         )
-        await self._stores.documents.update(failed, {Stage.PREPARED})
-        await self._queue.note(self._stores.workspace, f"Failed {document.file_path}: {error}")
+        if await self._stores.documents.update(again, {Stage.PREPARED}):
+            await self._queue.enqueue([job_kinds.prepare(self._stores.workspace, document.id)])
+            await self._queue.note(self._stores.workspace, f"Preparing {document.file_path} again: {reason}")
 
     async def _stored_chunks(self, document: Document) -> list[str]:
         """Also a document deleted while it was being committed has chunks; their ids begin with its own."""

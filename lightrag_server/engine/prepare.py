@@ -81,8 +81,9 @@ class Prepare:
 
     async def _chunked(self, document: Document) -> tuple[ParsedDocument, list[Chunk]]:
         """The parsed text and its chunks: kept ones when there are any, for parts refer to their numbers. Without
-        them whatever is there was made from other bytes under the same name."""
-        workspace, key = self._stores.workspace, blob_keys.parsed(document.id, document.blob_key or "")
+        them whatever is there was made from other bytes under the same name, or with another embedding model."""
+        workspace = self._stores.workspace
+        key = blob_keys.parsed(document.id, document.blob_key or "", self._tools.vectorizer.identity)
         if kept := await self._stores.blobs.get(workspace, key):
             return await asyncio.to_thread(chunked_from_bytes, kept)
         await self._stores.blobs.delete(workspace, blob_keys.parts(document.id))

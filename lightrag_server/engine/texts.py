@@ -50,6 +50,7 @@ class Vectorizer:
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
+        self.identity = embedder.identity
         self._known: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
 
     async def items(self, wanted: Wanted, *, remember: bool) -> dict[str, VectorItem]:

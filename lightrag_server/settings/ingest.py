@@ -46,7 +46,7 @@ class IngestSettings(Group):
     )
     window_overlap: int = setting(
         "WINDOW_OVERLAP_SIZE",
-        40,
+        20,
         "Overlap of neighbouring windows; never above a quarter of WINDOW_SIZE unless set.",
         unit="tokens",
         ge=0,

@@ -105,9 +105,12 @@ def test_no_chunk_and_no_window_is_larger_than_asked_for(parsed: ParsedDocument,
 
 @settings(max_examples=300, deadline=None)
 @given(parsed=documents(), spec=specs())
-def test_windows_cover_their_chunk_without_a_gap(parsed: ParsedDocument, spec: ChunkSpec) -> None:
+def test_windows_cover_what_a_chunk_adds_to_the_one_before(parsed: ParsedDocument, spec: ChunkSpec) -> None:
+    covered = 0
     for chunk in chunk_document("doc-1", "a.md", parsed, spec, TOKENIZER):
-        assert chunk.windows[0].start == chunk.start
+        assert chunk.windows[0].start >= chunk.start
+        assert not parsed.text[max(covered, chunk.start) : chunk.windows[0].start].strip()
+        covered = chunk.end
         assert chunk.windows[-1].end == chunk.end
         for before, after in pairwise(chunk.windows):
             assert before.start < after.start <= before.end < after.end

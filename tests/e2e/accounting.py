@@ -117,7 +117,8 @@ async def _check_chunks(told: Account, stores: Stores, documents: Sequence[Docum
     told.chunks = len(chunks)
     told.check_same(chunks, (i for d in documents for i in d.chunk_ids), "chunks")
     for document in documents:
-        kept = await stores.blobs.get(stores.workspace, blob_keys.parsed(document.id, document.blob_key or ""))
+        [key] = await stores.blobs.list(stores.workspace, blob_keys.all_parsed(document.id)) or [""]
+        kept = await stores.blobs.get(stores.workspace, key) if key else None
         if kept is None:
             told.faults.append(f"the parsed text of {document.file_path} is gone")
             continue
@@ -217,7 +218,9 @@ async def _check_lexical(told: Account, stores: Stores, chunks: Mapping[str, Chu
 
 
 async def _check_blobs(told: Account, stores: Stores, documents: Sequence[Document]) -> None:
-    wanted = [key for d in documents for key in (d.blob_key, blob_keys.parsed(d.id, d.blob_key or "")) if key]
+    parsed = await stores.blobs.list(stores.workspace, blob_keys.PARSED)
+    told.check_same(map(blob_keys.document_of, parsed), (d.id for d in documents), "parsed texts")
+    wanted = [*parsed, *(d.blob_key for d in documents)]
     told.check_same(await stores.blobs.list(stores.workspace), wanted, "blobs")
 
 

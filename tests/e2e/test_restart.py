@@ -84,9 +84,11 @@ async def test_a_document_goes_on_behind_its_finished_chunks(
     with started(tmp_path, vendor, ENABLE_LLM_CACHE_FOR_EXTRACT=cache) as (server, client):
         send(client, "long.txt", long_text())
         wait_until(lambda: vendor.stats()["chat"] >= 20, 20)
+        vendor.control(latency_s=0.7)  # more work than a server that is asked to stop waits for
         assert server.stop(number) == (0 if number == signal.SIGTERM else -signal.SIGKILL)
     wait_until(lambda: vendor.stats()["in_flight"] == 0, 5)
     before = vendor.stats()["chat"]
+    vendor.control(latency_s=0.05)
     with started(tmp_path, vendor, ENABLE_LLM_CACHE_FOR_EXTRACT=cache) as (server, client):
         wait_until_idle(client, 1)
         chunks = int(the_document(client, "long.txt")["chunks_count"])

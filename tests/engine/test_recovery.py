@@ -8,6 +8,8 @@ from typing import cast
 from lightrag_server.core.records import DocStatus, Stage
 from lightrag_server.engine import blob_keys, job_kinds
 from lightrag_server.engine.clear import Clear
+from lightrag_server.engine.commit import Commit
+from lightrag_server.engine.texts import Vectorizer
 from lightrag_server.engine.workspace import Workspace, Workspaces
 from lightrag_server.jobs.reconcile import ORPHAN_AFTER_S, Reconcile, remove_orphans
 from lightrag_server.ports.jobs import JobState, Progress
@@ -60,7 +62,7 @@ async def test_bytes_without_a_row_are_removed_once_no_row_can_follow() -> None:
         kept = await bench.stores.blobs.list("")
         now = int(NOW.timestamp())
         orphans = [blob_keys.original(i, "digest", now, "1") for i in (document_id, "doc-gone")]
-        for key in (*orphans, blob_keys.parsed("doc-gone", orphans[1])):
+        for key in (*orphans, blob_keys.parsed("doc-gone", orphans[1], "model")):
             await bench.stores.blobs.put("", key, b"x")
         await remove_orphans(bench.stores, now + ORPHAN_AFTER_S - 1)
         assert sorted(await bench.stores.blobs.list("")) == sorted([*kept, *orphans])
@@ -68,7 +70,7 @@ async def test_bytes_without_a_row_are_removed_once_no_row_can_follow() -> None:
         assert await bench.stores.blobs.list("") == kept
 
 
-async def test_a_document_whose_prepared_work_is_gone_fails_alone_and_can_be_retried() -> None:
+async def test_a_document_whose_prepared_work_is_gone_is_prepared_again_and_holds_up_no_other() -> None:
     async with opened_bench() as bench:
         lost, fine = await accept(bench, "lost", "fine")
         for document_id in (lost, fine):
@@ -77,12 +79,21 @@ async def test_a_document_whose_prepared_work_is_gone_fails_alone_and_can_be_ret
         await bench.write()
         rows = await bench.stores.documents.get([lost, fine])
         assert rows[fine].status is DocStatus.PROCESSED
-        assert rows[lost].stage is Stage.FAILED
-        assert "is gone" in (rows[lost].error or "")
-        assert await bench.intake.retry_failed() == 1
+        assert rows[lost].stage is Stage.ACCEPTED
+        assert (job_kinds.PREPARE, lost) in {(j.kind, j.subject) for j in await bench.queue.open_jobs("")}
         await bench.prepare.run(lost)
         await bench.write()
         assert (await bench.stores.documents.get([lost]))[lost].status is DocStatus.PROCESSED
+
+
+async def test_work_prepared_with_another_embedding_model_is_not_committed() -> None:
+    async with opened_bench() as bench:
+        [document_id] = await accept(bench, "a")
+        await bench.prepare.run(document_id)
+        other = Commit(bench.stores, bench.queue, Vectorizer(bench.embedder), "other-model", lambda: NOW)
+        await other.run(1)
+        assert await bench.stores.windows.count() == 0
+        assert (await bench.stores.documents.get([document_id]))[document_id].stage is Stage.ACCEPTED
 
 
 async def test_a_removal_waits_for_the_work_on_the_document_to_stop() -> None:

@@ -47,7 +47,7 @@ def chunk_document(
                 tokens=ruler.tokens(*piece),
                 start=piece.start,
                 end=piece.end,
-                windows=cut_windows(ruler, piece, spec),
+                windows=cut_windows(ruler, _new_text(ruler, piece, chunks), spec),
                 headings=path_of(sections, starts, piece),
                 first_page=first_page,
                 last_page=last_page,
@@ -77,6 +77,13 @@ def _distinct(pieces: Sequence[Piece], ruler: Ruler) -> list[Piece]:
             kept.pop()
         kept.append(trimmed)
     return kept
+
+
+def _new_text(ruler: Ruler, piece: Piece, before: Sequence[Chunk]) -> Piece:
+    """What the chunk holds beyond its overlap with the one before: each place of a document is embedded once."""
+    if not before or before[-1].end <= piece.start:
+        return piece
+    return ruler.trimmed(Piece(before[-1].end, piece.end)) or piece
 
 
 def _pages(pages: Sequence[PageSpan], piece: Piece) -> tuple[int | None, int | None]:
