@@ -23,7 +23,7 @@ from lightrag_server.errors import ProviderUnavailable
 P = ParamSpec("P")
 T = TypeVar("T")
 
-NICENESS = 10
+NICENESS = 5
 """Queries come before indexing."""
 CLOSE_GRACE_S = 5.0
 _THREAD_LIMITS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")

@@ -48,8 +48,8 @@ CREATE INDEX vectors_by_change ON vectors (space, change);
 CREATE INDEX vectors_free ON vectors (space) WHERE id IS NULL;
 """
 
-CANDIDATES_PER_HIT = 2
-MIN_CANDIDATES = 100
+CANDIDATES_PER_HIT = 1.5
+MIN_CANDIDATES = 64
 _BATCH = 1024
 
 _UPSERT = """
@@ -136,7 +136,7 @@ class SQLiteVectorStore:
         since = matrix.mark.change
         changed = _changed_slots(connection, space, since)
         scores[changed[changed < len(scores)]] = -np.inf
-        slots = best(scores, max(CANDIDATES_PER_HIT * top_k, MIN_CANDIDATES))
+        slots = best(scores, max(int(CANDIDATES_PER_HIT * top_k), MIN_CANDIDATES))
         rows = _rows_at(connection, space, slots)
         if len(changed):
             rows = [*rows, *_ranked_rows(_rows_since(connection, space, since), query, top_k)]
