@@ -44,12 +44,14 @@ def main() -> None:
                 marks.append(stand.cost(server.process.pid))
                 chunks.append(stand.chunk_count(client))
             stats = {key: value - before[0][key] for key, value in vendor.stats().items() if isinstance(value, int)}
-            peak = stand.memory_mb(server.process.pid, "VmHWM")
+            own, peak = (stand.memory_mb(server.process.pid, field) for field in ("RssAnon", "VmHWM"))
             assert server.stop() == 0
-    report(marks, chunks, stats, peak, wanted.latency)
+    report(marks, chunks, stats, (own, peak), wanted.latency)
 
 
-def report(marks: list[stand.Cost], chunks: list[int], stats: dict[str, int], peak: int, latency_s: float) -> None:
+def report(
+    marks: list[stand.Cost], chunks: list[int], stats: dict[str, int], memory: tuple[int, int], latency_s: float
+) -> None:
     parts = [(str(n), b - a, y - x) for n, ((a, b), (x, y)) in enumerate(_both(marks, chunks), start=1)]
     total = chunks[-1] - chunks[0]
     whole = marks[-1] - marks[0]
@@ -64,7 +66,8 @@ def report(marks: list[stand.Cost], chunks: list[int], stats: dict[str, int], pe
     ratio = (last[1].cpu_s / last[2]) / (first[1].cpu_s / first[2])
     print(f"\nlast quarter / first quarter, CPU per chunk: {ratio:.2f}")
     print(f"LLM calls per chunk {stats['chat'] / total:.2f}, embedding calls {stats['embed'] / total:.2f}")
-    print(f"tokens in per chunk {stats['prompt_tokens'] / total:,.0f} (embeddings included), peak memory {peak} MB")
+    print(f"tokens in per chunk {stats['prompt_tokens'] / total:,.0f} (embeddings included)")
+    print(f"memory at the end {memory[0]} MB of its own, peak {memory[1]} MB with mapped files")
     if latency_s:
         ideal = stats["chat"] * latency_s / 16
         print(f"calls x latency / 16 = {ideal:.1f} s: {100 * ideal / whole.seconds:.0f} % of the wall time")

@@ -82,6 +82,7 @@ class _Shared:
     profile: Profile
     wake: Callable[[], None]
     clock: Clock
+    extracting: asyncio.Semaphore
 
     @property
     def tokenizer(self) -> Callable[[], Tokenizer]:
@@ -131,6 +132,7 @@ async def open_app(settings: Settings, clock: Clock = utc_now) -> AsyncGenerator
             profile=profile,
             wake=wake,
             clock=clock,
+            extracting=asyncio.Semaphore(settings.ingest.max_parallel_documents),
         )
         workspaces = Workspaces(partial(_make_workspace, shared), backends.doc_status.workspaces)
         default = await workspaces.get(settings.server.workspace)
@@ -144,7 +146,7 @@ async def open_app(settings: Settings, clock: Clock = utc_now) -> AsyncGenerator
             clock=clock,
         )
         slots = {
-            (job_kinds.PREPARE,): settings.ingest.max_parallel_documents,
+            (job_kinds.PREPARE,): 2 * settings.ingest.max_parallel_documents,
             (job_kinds.COMMIT, job_kinds.CLEAR, job_kinds.SCAN): 2,
         }
         runner = Runner(queue, handlers, liveness, slots, Reconcile(workspaces, queue, clock))
@@ -232,6 +234,7 @@ def _prepare_tools(shared: _Shared, stores: Stores) -> PrepareTools:
         vectorizer=shared.vectorizer,
         profile=shared.profile,
         clock=shared.clock,
+        extracting=shared.extracting,
     )
 
 

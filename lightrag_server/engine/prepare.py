@@ -48,6 +48,9 @@ class PrepareTools:
     vectorizer: Vectorizer
     profile: Profile
     clock: Clock
+    extracting: asyncio.Semaphore
+    """Documents in extraction at once. Others may be parsed, embedded and written meanwhile, so that the model that
+    extracts never waits for that."""
 
 
 class Prepare:
@@ -195,7 +198,8 @@ class _ChunkWork:
         try:
             await self._tell()
             try:
-                await extractor.extract(waiting, self._extracted)
+                async with self.tools.extracting:
+                    await extractor.extract(waiting, self._extracted)
             except ExtractionFailed as error:
                 failure = error
             await self._flush()

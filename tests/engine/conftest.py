@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -137,6 +138,7 @@ async def opened_bench(backend: Backend | None = None, folder: Path | None = Non
         vectorizer=vectorizer,
         profile=Profile.FULL,
         clock=lambda: NOW,
+        extracting=asyncio.Semaphore(4),
     )
     intake = Intake(
         stores,
