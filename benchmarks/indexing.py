@@ -24,12 +24,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--chunks", type=int, default=400)
     parser.add_argument("--dimension", type=int, default=1024)
-    parser.add_argument("--latency", type=float, default=0.0, help="seconds that each LLM call takes")
+    parser.add_argument(
+        "--latency", type=float, default=0.0, help="seconds that each LLM call takes; sends all texts at once"
+    )
     parser.add_argument("--keep", type=Path, help="folder for the data, kept")
     wanted = parser.parse_args()
     documents = max(QUARTERS, wanted.chunks // CHUNKS_PER_DOCUMENT)
     texts = corpus(documents + WARM_UP).texts
-    edges = [WARM_UP + documents * quarter // QUARTERS for quarter in range(QUARTERS + 1)]
+    parts = 1 if wanted.latency else QUARTERS
+    edges = [WARM_UP + documents * part // parts for part in range(parts + 1)]
     with stand.data_folder(wanted.keep) as folder, in_process(wanted.dimension) as vendor:
         vendor.control(latency_s=wanted.latency)
         with running(folder, **stand.openai_settings(vendor)) as server, server.client() as client:
@@ -56,15 +59,14 @@ def report(
     total = chunks[-1] - chunks[0]
     whole = marks[-1] - marks[0]
     stand.table(
-        ("quarter", "chunks", "CPU ms/chunk", "chunks/CPU s", "written kB/chunk", "wall s"),
+        ("part", "chunks", "CPU ms/chunk", "chunks/CPU s", "written kB/chunk", "wall s"),
         [
             (name, n, spent.cpu_s * 1000 / n, n / spent.cpu_s, spent.written_bytes / n / 1000, spent.seconds)
             for name, spent, n in [*parts, ("all", whole, total)]
         ],
     )
-    first, last = parts[0], parts[-1]
-    ratio = (last[1].cpu_s / last[2]) / (first[1].cpu_s / first[2])
-    print(f"\nlast quarter / first quarter, CPU per chunk: {ratio:.2f}")
+    (_, spent, n), (_, earlier, m) = parts[-1], parts[0]
+    print(f"\nlast part / first part, CPU per chunk: {(spent.cpu_s / n) / (earlier.cpu_s / m):.2f}")
     print(f"LLM calls per chunk {stats['chat'] / total:.2f}, embedding calls {stats['embed'] / total:.2f}")
     print(f"tokens in per chunk {stats['prompt_tokens'] / total:,.0f} (embeddings included)")
     print(f"memory at the end {memory[0]} MB of its own, peak {memory[1]} MB with mapped files")

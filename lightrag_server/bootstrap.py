@@ -80,14 +80,11 @@ class _Shared:
     vectorizer: Vectorizer
     parsers: Parsers
     profile: Profile
-    wake: Callable[[], None]
+    wake: _Wake
     clock: Clock
     extracting: asyncio.Semaphore
-
-    @property
-    def tokenizer(self) -> Callable[[], Tokenizer]:
-        """Loaded at first use: most processes that only answer never need the ranks."""
-        return cache(partial(load_tokenizer, self.settings.ingest.tokenizer))
+    tokenizer: Callable[[], Tokenizer]
+    """Loads at first use: most processes that only answer never need the ranks."""
 
 
 @asynccontextmanager
@@ -101,62 +98,86 @@ async def open_app(settings: Settings, clock: Clock = utc_now) -> AsyncGenerator
         llm_settings, embedding_settings, notices = await choose_bindings(settings.llm, settings.embedding)
         settings = replace(settings, llm=llm_settings, embedding=embedding_settings)
         await asyncio.to_thread(_make_folders, settings)
-        backends = await stack.enter_async_context(open_backends(settings))
-        queue = SQLiteJobQueue(settings.server.working_dir / COORDINATION_FILE, settings.sqlite)
-        stack.push_async_callback(queue.close)
-        compute = Compute(settings.ingest.cpu_workers)
-        stack.push_async_callback(compute.close)
-        llm = open_llm(settings.llm, None, compute)
-        if llm:
-            stack.push_async_callback(llm.close)
-        embedder = open_embedder(settings.embedding, compute)
-        stack.push_async_callback(embedder.close)
-        liveness = Liveness(settings.server.working_dir / "processes")
-        await asyncio.to_thread(liveness.open)
-        stack.push_async_callback(asyncio.to_thread, liveness.close)
-
-        profile = settings.ingest.profile or (Profile.FULL if llm else Profile.LIGHT)
-        if profile is Profile.FULL and llm is None:
-            raise ConfigError("INDEX_PROFILE=full needs a language model: set LLM_BINDING, or use light or vector")
-        wake = _Wake()
-        shared = _Shared(
-            settings=settings,
-            backends=backends,
-            blobs=LocalBlobStore(settings.server.working_dir / "blobs"),
-            queue=queue,
-            compute=compute,
-            llm=llm,
-            embedder=embedder,
-            vectorizer=Vectorizer(embedder),
-            parsers=Parsers(settings.ingest),
-            profile=profile,
-            wake=wake,
-            clock=clock,
-            extracting=asyncio.Semaphore(settings.ingest.max_parallel_documents),
-        )
-        workspaces = Workspaces(partial(_make_workspace, shared), backends.doc_status.workspaces)
+        shared = await _open_shared(stack, settings, clock)
+        workspaces = Workspaces(partial(_make_workspace, shared), shared.backends.doc_status.workspaces)
         default = await workspaces.get(settings.server.workspace)
-        await check_embedding(default.stores, embedder, settings.embedding.dimension)
-
-        handlers = Handlers(
-            workspaces,
-            queue,
-            max_attempts=settings.ingest.max_attempts,
-            retry_delay_s=settings.ingest.retry_delay_s,
-            clock=clock,
-        )
-        slots = {
-            (job_kinds.PREPARE,): 2 * settings.ingest.max_parallel_documents,
-            (job_kinds.COMMIT, job_kinds.CLEAR, job_kinds.SCAN): 2,
-        }
-        runner = Runner(queue, handlers, liveness, slots, Reconcile(workspaces, queue, clock))
-        wake.target = runner.wake
-        await runner.start()
-        stack.push_async_callback(runner.stop)
+        await check_embedding(default.stores, shared.embedder, settings.embedding.dimension)
+        runner = await _start_runner(stack, shared, workspaces)
         if settings.server.auto_scan_at_startup:
             await default.intake.scan()
         _spare_the_collector()
-        yield App(settings, workspaces, queue, runner, llm, embedder, profile, shared.parsers, tuple(notices))
+        yield App(
+            settings=settings,
+            workspaces=workspaces,
+            queue=shared.queue,
+            runner=runner,
+            llm=shared.llm,
+            embedder=shared.embedder,
+            profile=shared.profile,
+            parsers=shared.parsers,
+            notices=tuple(notices),
+        )
+
+
+async def _open_shared(stack: AsyncExitStack, settings: Settings, clock: Clock) -> _Shared:
+    """Stores, queue and models, in the order in which they need one another; the stack closes them."""
+    backends = await stack.enter_async_context(open_backends(settings))
+    queue = SQLiteJobQueue(settings.server.working_dir / COORDINATION_FILE, settings.sqlite)
+    stack.push_async_callback(queue.close)
+    compute = Compute(settings.ingest.cpu_workers)
+    stack.push_async_callback(compute.close)
+    llm = open_llm(settings.llm, None, compute)
+    if llm:
+        stack.push_async_callback(llm.close)
+    embedder = open_embedder(settings.embedding, compute)
+    stack.push_async_callback(embedder.close)
+    return _Shared(
+        settings=settings,
+        backends=backends,
+        blobs=LocalBlobStore(settings.server.working_dir / "blobs"),
+        queue=queue,
+        compute=compute,
+        llm=llm,
+        embedder=embedder,
+        vectorizer=Vectorizer(embedder),
+        parsers=Parsers(settings.ingest),
+        profile=_profile(settings, llm),
+        wake=_Wake(),
+        clock=clock,
+        extracting=asyncio.Semaphore(settings.ingest.max_parallel_documents),
+        tokenizer=cache(partial(load_tokenizer, settings.ingest.tokenizer)),
+    )
+
+
+def _profile(settings: Settings, llm: Counting | None) -> Profile:
+    profile = settings.ingest.profile or (Profile.FULL if llm else Profile.LIGHT)
+    if profile is Profile.FULL and llm is None:
+        raise ConfigError("INDEX_PROFILE=full needs a language model: set LLM_BINDING, or use light or vector")
+    return profile
+
+
+async def _start_runner(stack: AsyncExitStack, shared: _Shared, workspaces: Workspaces) -> Runner:
+    """The worker of this process; the stack stops it before anything that it works on is closed."""
+    liveness = Liveness(shared.settings.server.working_dir / "processes")
+    await asyncio.to_thread(liveness.open)
+    stack.push_async_callback(asyncio.to_thread, liveness.close)
+    ingest = shared.settings.ingest
+    handlers = Handlers(
+        workspaces,
+        shared.queue,
+        max_attempts=ingest.max_attempts,
+        retry_delay_s=ingest.retry_delay_s,
+        clock=shared.clock,
+    )
+    slots = {
+        (job_kinds.PREPARE,): 2 * ingest.max_parallel_documents,
+        (job_kinds.COMMIT, job_kinds.CLEAR, job_kinds.SCAN): 2,
+    }
+    runner = Runner(shared.queue, handlers, liveness, slots, Reconcile(workspaces, shared.queue, shared.clock))
+    shared.wake.target = runner.wake
+    await runner.start()
+    stack.push_async_callback(runner.stop)
+    return runner
 
 
 def _spare_the_collector() -> None:
