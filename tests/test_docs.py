@@ -36,7 +36,7 @@ EXPECTED = {
     "/documents/scan": "scanning_started",
     "/documents/pipeline_status": '"latest_message"',
     "/documents/status_counts": '"all":',
-    "/query ": 'know how many years. [1]","references":[{"reference_id":"1","file_path":"book.txt"',
+    "/query ": '[1]","references":[{"reference_id":"1","file_path":"book.txt"',
     "/query/stream": '{"references"',
     "/query/data": '"relationships":[{',
     "/documents/delete_document": "deletion_started",

@@ -40,7 +40,7 @@ class IngestSettings(Group):
         "WINDOW_SIZE",
         None,
         "Size of the places inside a chunk that are embedded and cited. "
-        "Unset: what the embedder represents well (400, local models 180).",
+        "Unset: what the embedder represents well (400, local models 140 to 180).",
         unit="tokens",
         ge=20,
     )

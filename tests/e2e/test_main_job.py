@@ -63,7 +63,7 @@ def test_an_english_question_is_answered_with_sentences_of_the_book_and_their_so
     answer = asked(server, "/query", query="Who was Scrooge's partner, and when did he die?", mode="mix")
     assert "Marley" in answer["response"]
     assert "seven years" in answer["response"]
-    assert [r["file_path"] for r in answer["references"]][0] == "carol-excerpts.txt"
+    assert answer["references"][0]["file_path"] == "carol-excerpts.txt"
     assert "[1]" in answer["response"]
 
 

@@ -82,6 +82,7 @@ class Database:
         self._writer: sqlite3.Connection | None = None
         self._write_lock = asyncio.Lock()
         self._waiting: list[_Entry[Any]] = []
+        self._reading: list[_Entry[Any]] = []
         self._statement_lock = asyncio.Lock()
         self._joined: ContextVar[bool] = ContextVar(f"joined-{id(self)}", default=False)
         self._running: set[asyncio.Future[Any]] = set()
@@ -96,7 +97,13 @@ class Database:
         """Run `work` on a connection that sees one consistent snapshot; inside `transaction`, on the writing one."""
         if self.in_transaction:
             return await self._on_writer(work)
-        return await self._in_thread(lambda: self._run_read(work))
+        entry: _Entry[T] = _Entry(work)
+        if not self._reading:
+            self._reads_begun = asyncio.get_running_loop().create_future()
+            asyncio.get_running_loop().call_soon(self._begin_reads, self._reads_begun)
+        self._reading.append(entry)
+        await asyncio.shield(self._reads_begun)
+        return entry.outcome()
 
     async def write(self, work: Statement[T]) -> T:
         """Run `work` all or nothing, or in the transaction the current task has joined.
@@ -170,6 +177,21 @@ class Database:
     def _run_joined(self, work: Statement[T]) -> T:
         with translated(self.path):
             return work(self._writing())
+
+    def _begin_reads(self, done: asyncio.Future[None]) -> None:
+        """Reads asked for in one turn of the event loop share one trip to a thread: the trips cost more than most."""
+        batch, self._reading = self._reading, []
+        future = asyncio.get_running_loop().run_in_executor(self._threads, self._run_reads, batch)
+        self._running.add(future)
+        future.add_done_callback(self._running.discard)
+        future.add_done_callback(lambda _: done.done() or done.set_result(None))
+
+    def _run_reads(self, batch: Sequence[_Entry[Any]]) -> None:
+        for entry in batch:
+            try:
+                entry.value = self._run_read(entry.work)
+            except BaseException as error:
+                entry.error = error
 
     def _run_read(self, work: Statement[T]) -> T:
         with translated(self.path):

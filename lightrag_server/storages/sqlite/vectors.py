@@ -49,7 +49,7 @@ CREATE INDEX vectors_free ON vectors (space) WHERE id IS NULL;
 """
 
 CANDIDATES_PER_HIT = 1.5
-MIN_CANDIDATES = 64
+MIN_CANDIDATES = 100
 _BATCH = 1024
 
 _UPSERT = """
