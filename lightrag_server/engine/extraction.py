@@ -37,12 +37,9 @@ BATCH_CHUNKS = 8
 
 
 class LLMExtractor:
-    """Profile `full`: one call for each chunk, and more where gleaning is on. The port limits and retries.
+    """Profile `full`: one call for each chunk, and more where gleaning is on. The port limits and retries."""
 
-    `structured` asks for JSON rather than rows.
-    """
-
-    def __init__(self, llm: LLM, settings: IngestSettings, *, structured: bool = False) -> None:
+    def __init__(self, llm: LLM, settings: IngestSettings) -> None:
         self._llm = llm
         self._gleanings = settings.max_gleaning
         self._spec = ExtractionSpec(
@@ -50,7 +47,7 @@ class LLMExtractor:
             language=settings.summary_language,
             max_entities=settings.max_entities_per_chunk,
             max_rows=settings.max_relations_per_chunk,
-            structured=structured,
+            structured=settings.extract_as_json,
         )
 
     async def extract(self, chunks: Sequence[Chunk], done: Done) -> None:

@@ -8,8 +8,9 @@ import secrets
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lightrag_server.core import ids
 from lightrag_server.core.records import DocStatus, Document, Stage
@@ -32,6 +33,8 @@ from lightrag_server.ports.parsing import Parser
 UNKNOWN_SOURCE = "unknown_source"
 MAX_NAME_BYTES = 255
 SUMMARY_CHARS = 250
+CHUNKING = "chunking"
+"""Key of a document's metadata: how it is cut, where the request said so."""
 FAILURE_METADATA = ("tries", "failed_chunks", "error_type")
 """What a failed try leaves in a document's metadata, and the next success or restart removes."""
 _NO_SOURCE = ("", "no-file-path", UNKNOWN_SOURCE)
@@ -55,6 +58,7 @@ class Incoming:
     data: bytes
     summary: str
     length: int
+    metadata: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 class Intake:
@@ -87,9 +91,15 @@ class Intake:
         incoming = Incoming(ids.document_id(name, data), name, data, "", len(data))
         return await self._accept([incoming], track or track_id("upload", self._clock()))
 
-    async def accept_texts(self, texts: Sequence[tuple[str, str | None]]) -> Accepted:
-        """Keep texts, each with its source or None; without a source the content is the identity."""
-        incoming = [self._incoming_text(text, source) for text, source in texts]
+    async def accept_texts(
+        self, texts: Sequence[tuple[str, str | None]], chunking: dict[str, Any] | None = None
+    ) -> Accepted:
+        """Keep texts, each with its source or None; without a source the content is the identity.
+
+        `chunking` are fields of `ChunkSpec` that hold for these texts in place of the settings.
+        """
+        metadata = {CHUNKING: chunking} if chunking else {}
+        incoming = [self._incoming_text(text, source, metadata) for text, source in texts]
         names = [item.file_path for item in incoming if item.file_path != UNKNOWN_SOURCE]
         if len(set(names)) != len(names):
             raise InvalidInput("file_sources names the same source twice")
@@ -180,7 +190,7 @@ class Intake:
 
     # -- one path for files and texts
 
-    def _incoming_text(self, text: str, source: str | None) -> Incoming:
+    def _incoming_text(self, text: str, source: str | None, metadata: dict[str, Any]) -> Incoming:
         if not text.strip():
             raise InvalidInput("the text is blank")
         source = unicodedata.normalize("NFC", (source or "").strip())
@@ -190,7 +200,7 @@ class Intake:
             raise InvalidInput(f"file_source must be at most {MAX_NAME_BYTES} bytes without control characters")
         data = text.encode("utf-8", "replace")
         identity = ids.document_id(None if source == UNKNOWN_SOURCE else source, data)
-        return Incoming(identity, source, data, text.strip()[:SUMMARY_CHARS], len(text))
+        return Incoming(identity, source, data, text.strip()[:SUMMARY_CHARS], len(text), metadata)
 
     async def _accept(self, incoming: Sequence[Incoming], track: str) -> Accepted:
         """Blob, status row, job row: in this order, so that what is listed can always be worked on."""
@@ -258,6 +268,7 @@ class Intake:
             content_summary=item.summary,
             content_length=item.length,
             blob_key=key,
+            metadata=dict(item.metadata),
         )
 
     @staticmethod

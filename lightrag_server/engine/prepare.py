@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lightrag_server.core import ids
 from lightrag_server.core.chunking import ChunkSpec, chunk_document
@@ -18,7 +18,7 @@ from lightrag_server.core.records import Chunk, DocStatus, Document, Extraction,
 from lightrag_server.core.tokens import Tokenizer
 from lightrag_server.engine import blob_keys, job_kinds, parts
 from lightrag_server.engine.clock import Clock
-from lightrag_server.engine.intake import FAILURE_METADATA, SUMMARY_CHARS
+from lightrag_server.engine.intake import CHUNKING, FAILURE_METADATA, SUMMARY_CHARS
 from lightrag_server.engine.sources import source_of
 from lightrag_server.engine.stores import Stores
 from lightrag_server.engine.texts import Vectorizer, Wanted, entity_texts, fact_texts, window_texts
@@ -93,10 +93,13 @@ class Prepare:
         await self._stores.blobs.delete(workspace, blob_keys.all_parsed(document.id))
         parsed = await self._parse(document)
         chunks = await asyncio.to_thread(
-            chunk_document, document.id, document.file_path, parsed, self._tools.spec, self._tools.tokenizer()
+            chunk_document, document.id, document.file_path, parsed, self._spec(document), self._tools.tokenizer()
         )
         await self._stores.blobs.put(workspace, key, await asyncio.to_thread(chunked_to_bytes, parsed, chunks))
         return parsed, chunks
+
+    def _spec(self, document: Document) -> ChunkSpec:
+        return replace(self._tools.spec, **document.metadata.get(CHUNKING, {}))
 
     async def _parse(self, document: Document) -> ParsedDocument:
         data = await self._stores.blobs.get(self._stores.workspace, document.blob_key or "")

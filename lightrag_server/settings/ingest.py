@@ -57,6 +57,11 @@ class IngestSettings(Group):
     max_gleaning: int = setting(
         "MAX_GLEANING", 0, "Further LLM calls per chunk that ask for what the first one missed.", ge=0, le=5
     )
+    extract_as_json: bool = setting(
+        "ENTITY_EXTRACTION_USE_JSON",
+        False,
+        "Ask the LLM for JSON by a schema rather than for rows; replies are read in both forms either way.",
+    )
     entity_types: str = setting(
         "ENTITY_TYPES_HINT",
         "Person,Organization,Location,Event,Concept,Method,Content,Data,Artifact,NaturalObject,Creature,Other",

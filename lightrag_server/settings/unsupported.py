@@ -66,7 +66,6 @@ UNSUPPORTED: dict[str, str] = {
     "QUERY_MAX_ASYNC_LLM": _ROLES,
     "VLM_*": "images are not analysed",
     "MAX_EXTRACT_INPUT_TOKENS": "MAX_TOKENS bounds every prompt",
-    "ENTITY_EXTRACTION_USE_JSON": "replies are read in both forms, whatever the model prefers",
     "ENTITY_TYPE_PROMPT_FILE": "ENTITY_TYPES_HINT names the types",
     "PROMPT_DIR": "prompts are part of the package",
     "USER_PROMPT_PREFIX": "the request's user_prompt is used as it is",

@@ -105,13 +105,26 @@ async def test_each_text_needs_its_own_source(api: Api) -> None:
     assert (await api.client.post("/documents/texts", json=body)).status_code == 400
 
 
-async def test_a_chunking_that_would_not_be_honoured_is_refused(api: Api) -> None:
-    body = {"text": STORY, "chunking": {"strategy": "recursive_character", "params": {"chunk_token_size": 50}}}
-    reply = await api.client.post("/documents/text", json=body)
-    assert reply.status_code == 400
-    assert "CHUNK_SIZE" in reply.json()["detail"]
-    body["chunking"] = {"strategy": "by_moon"}
-    assert (await api.client.post("/documents/text", json=body)).status_code == 422
+async def test_a_request_may_say_how_its_texts_are_cut(api: Api) -> None:
+    body = {"text": STORY * 20, "chunking": {"strategy": "recursive_character", "params": {"chunk_token_size": 50}}}
+    reply = (await api.client.post("/documents/text", json=body)).json()
+    [document] = await api.settled(reply["track_id"])
+    assert document["chunks_count"] >= len(STORY) * 20 / 4 / 60
+
+
+@pytest.mark.parametrize(
+    "chunking",
+    [
+        {"strategy": "by_moon"},
+        {"strategy": "semantic_vector"},
+        {"params": {"chunk_token_size": 50, "chunk_overlap_token_size": 50}},
+        {"params": {"chunk_token_size": 0}},
+        {"params": {"moon": 1}},
+        {"strategy": "recursive_character", "params": {"split_by_character": ";"}},
+    ],
+)
+async def test_a_chunking_that_would_not_be_honoured_is_refused(api: Api, chunking: dict[str, object]) -> None:
+    assert (await api.client.post("/documents/text", json={"text": STORY, "chunking": chunking})).status_code == 422
 
 
 async def test_scan_indexes_the_files_of_the_input_folder(api: Api) -> None:

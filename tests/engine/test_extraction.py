@@ -128,8 +128,10 @@ async def test_an_unreadable_reply_to_a_long_chunk_is_asked_for_once_more() -> N
 
 async def test_settings_reach_the_prompt() -> None:
     llm = ScriptedLLM(lambda request: "<|COMPLETE|>")
-    settings = IngestSettings(entity_types="Robot, Planet", summary_language="German", max_entities_per_chunk=3)
-    await LLMExtractor(llm, settings, structured=True).extract([chunk(0, "text")], Kept())
+    settings = IngestSettings(
+        entity_types="Robot, Planet", summary_language="German", max_entities_per_chunk=3, extract_as_json=True
+    )
+    await LLMExtractor(llm, settings).extract([chunk(0, "text")], Kept())
     system = llm.requests[0].messages[0].content
     assert "Robot, Planet" in system
     assert "German" in system

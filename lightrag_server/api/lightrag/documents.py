@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Response, UploadFile
 
@@ -54,20 +54,20 @@ async def upload(workspace: ChosenWorkspace, file: UploadFile) -> InsertResponse
 @router.post("/text")
 async def insert_text(workspace: ChosenWorkspace, request: InsertTextRequest) -> InsertResponse:
     """Accept one text. Without file_source its content is its identity."""
-    _refuse_chunking(request.chunking)
-    accepted = await workspace.intake.accept_texts([(request.text, request.file_source)])
+    chunking = _chunking(request.chunking)
+    accepted = await workspace.intake.accept_texts([(request.text, request.file_source)], chunking)
     return inserted(accepted, "The text was accepted and is being indexed.")
 
 
 @router.post("/texts")
 async def insert_texts(app: OpenedApp, workspace: ChosenWorkspace, request: InsertTextsRequest) -> InsertResponse:
     """Accept several texts under one track id."""
-    _refuse_chunking(request.chunking)
+    chunking = _chunking(request.chunking)
     most = app.settings.server.max_texts
     if most and len(request.texts) > most:
         raise TooLarge(f"{len(request.texts)} texts were sent; at most {most} are accepted in one request")
     sources = request.file_sources or [None] * len(request.texts)
-    accepted = await workspace.intake.accept_texts(list(zip(request.texts, sources, strict=True)))
+    accepted = await workspace.intake.accept_texts(list(zip(request.texts, sources, strict=True)), chunking)
     return inserted(accepted, f"{len(accepted.documents)} texts were accepted and are being indexed.")
 
 
@@ -84,11 +84,19 @@ def inserted(accepted: Accepted, message: str) -> InsertResponse:
     return InsertResponse(status="duplicated", message=f"Already stored: {known}.", track_id=track)
 
 
-def _refuse_chunking(chunking: TextChunkingConfig | None) -> None:
-    if chunking is not None and (chunking.params or chunking.strategy != "fixed_token"):
-        raise InvalidInput(
-            "chunking cannot be chosen for one text; CHUNK_STRATEGY, CHUNK_SIZE and CHUNK_OVERLAP_SIZE hold for all"
-        )
+def _chunking(config: TextChunkingConfig | None) -> dict[str, Any] | None:
+    """What the request sets, by the names of `ChunkSpec`."""
+    if config is None:
+        return None
+    params = config.params
+    chosen = {
+        "strategy": config.strategy,
+        "size": params.chunk_token_size,
+        "overlap": params.chunk_overlap_token_size,
+        "split_by_character": params.split_by_character,
+        "split_by_character_only": params.split_by_character_only or None,
+    }
+    return {name: value for name, value in chosen.items() if value is not None}
 
 
 @router.post("/scan")

@@ -27,13 +27,37 @@ class InsertResponse(BaseModel):
     track_id: str
 
 
-class TextChunkingConfig(BaseModel):
+class ChunkingParams(BaseModel):
+    """Unset sizes are those of the settings."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    strategy: Literal["fixed_token", "recursive_character", "semantic_vector", "paragraph_semantic", "custom"] = (
-        "fixed_token"
-    )
-    params: dict[str, Any] = Field(default_factory=dict[str, Any])
+    chunk_token_size: int | None = Field(None, ge=20)
+    chunk_overlap_token_size: int | None = Field(None, ge=0)
+    split_by_character: str | None = Field(None, min_length=1, max_length=256, description="fixed_token only.")
+    split_by_character_only: bool = False
+
+    @model_validator(mode="after")
+    def _overlap_fits(self) -> Self:
+        size, overlap = self.chunk_token_size, self.chunk_overlap_token_size
+        if size is not None and overlap is not None and overlap >= size:
+            raise ValueError("chunk_overlap_token_size must be less than chunk_token_size")
+        return self
+
+
+class TextChunkingConfig(BaseModel):
+    """How these texts are cut; the strategies semantic_vector and custom do not exist here."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    strategy: Literal["fixed_token", "recursive_character", "paragraph_semantic"] = "fixed_token"
+    params: ChunkingParams = ChunkingParams.model_construct()
+
+    @model_validator(mode="after")
+    def _character_only_where_used(self) -> Self:
+        if self.params.split_by_character and self.strategy != "fixed_token":
+            raise ValueError("split_by_character goes with the strategy fixed_token only")
+        return self
 
 
 class InsertTextRequest(BaseModel):
