@@ -47,6 +47,13 @@ def ranked(scores: Mapping[str, float], limit: int | None = None) -> list[str]:
     return sorted(scores, key=lambda place: (-scores[place], place))[:limit]
 
 
+def with_floor(ranking: Sequence[str], floor: Sequence[str], limit: int) -> list[str]:
+    """The first `limit` of a ranking, its last ones giving way to what the first half of `floor` has and it lacks."""
+    chosen = list(ranking[:limit])
+    owed = [place for place in floor[: limit // 2] if place not in set(chosen)]
+    return [*chosen[: max(limit - len(owed), 0)], *owed] if len(chosen) == limit else [*chosen, *owed][:limit]
+
+
 def interleave(*rankings: Sequence[Item]) -> list[Item]:
     """Round robin over rankings without repeats: the best of each comes before the second of any."""
     merged: dict[Item, None] = {}

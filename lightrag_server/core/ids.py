@@ -36,6 +36,12 @@ def window_id(chunk: str, index: int) -> str:
     return f"{chunk}-w{index}"
 
 
+def window_place(window: str) -> tuple[str, int]:
+    """The chunk id and the number behind a window id."""
+    chunk, _, number = window.rpartition("-w")
+    return chunk, int(number)
+
+
 @lru_cache(maxsize=32_768)
 def display_name(name: str) -> str:
     """The spelling kept for people: trimmed, single spaces, wrapping quotes removed, at most `MAX_KEY_CHARS`."""

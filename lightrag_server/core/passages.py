@@ -17,6 +17,8 @@ MAX_JOINED_CHARS = 300
 BRIDGE_SENTENCES = 5
 NEIGHBOUR_SHARE = 0.35
 KIND_BONUS = 0.25
+QUESTION_SHARE = 0.4
+"""A question resembles the one asked, and seldom answers it."""
 _TIME_WORDS = (
     r"\b(?:1\d|20)\d\d\b|\b\d{1,2}(?:st|nd|rd|th)?\s+(?:january|february|march|april|may|june|july|august|september|"
     r"october|november|december)\b|\b(?:january|february|march|april|june|july|august|september|october|november|"
@@ -106,7 +108,8 @@ def lexical_scores(part: str, hints: str, sentences: Sequence[Sentence]) -> list
         near = [own[m] for m in (n - 1, n + 1) if 0 <= m < len(own) and sentences[m].passage == sentence.passage]
         score = own[n] + NEIGHBOUR_SHARE * max(near, default=0.0)
         signs = {m.group().lower() for kind in kinds for m in kind.finditer(sentence.text)}
-        scores.append(score * (1 + KIND_BONUS * min(len(signs), 2)))
+        is_question = sentence.text.rstrip("'\"’”」』)").endswith(("?", "？"))
+        scores.append(score * (1 + KIND_BONUS * min(len(signs), 2)) * (QUESTION_SHARE if is_question else 1.0))
     return scores
 
 

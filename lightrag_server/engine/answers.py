@@ -35,6 +35,9 @@ TOLD_IN = 3
 class Answerer(Protocol):
     """Text deltas, then the usage."""
 
+    is_generative: bool
+    """Whether a model writes the answers."""
+
     def answer(self, question: Question, context: Context) -> AsyncGenerator[str | Usage]: ...
 
     def converse(self, question: Question) -> AsyncGenerator[str | Usage]:
@@ -44,6 +47,8 @@ class Answerer(Protocol):
 
 class GeneratedAnswer:
     """One streamed call; marks of sources that were not given are removed on the way."""
+
+    is_generative = True
 
     def __init__(self, llm: LLM) -> None:
         self._llm = llm
@@ -72,6 +77,8 @@ class ExtractiveAnswer:
 
     Words choose a few dozen sentences, similarity to each part of the question ranks them; every part gets its best.
     """
+
+    is_generative = False
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder

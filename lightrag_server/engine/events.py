@@ -38,7 +38,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Last. `generated` is False when no model wrote the answer for want of evidence."""
+    """Last. `generated` is False when no model wrote the answer: it quotes, or there was no evidence."""
 
     usage: Usage
     seconds: float

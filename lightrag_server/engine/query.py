@@ -87,7 +87,7 @@ class Query:
                     total += item
                 else:
                     yield Text(item)
-        yield Finished(total, time.perf_counter() - began, generated=True)
+        yield Finished(total, time.perf_counter() - began, generated=self._answerer.is_generative)
 
     async def _context(self, question: Question, keywords: Keywords) -> Context:
         found = await self._retrieval.find(question, keywords)

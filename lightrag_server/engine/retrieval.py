@@ -17,7 +17,7 @@ from lightrag_server.core import ids, lexical
 from lightrag_server.core.context import Evidence
 from lightrag_server.core.encoding import chunk_from_row
 from lightrag_server.core.folding import with_names
-from lightrag_server.core.fusion import Leg, fuse, ranked
+from lightrag_server.core.fusion import Leg, fuse, ranked, with_floor
 from lightrag_server.core.keywords import Keywords
 from lightrag_server.core.passages import bridge
 from lightrag_server.core.questions import has_pronoun, parts_of, split, with_subject
@@ -169,7 +169,10 @@ class Retrieval:
             Leg({h.id: h.score for h in hits.lexical if h.ref in chunks}, LEXICAL_WEIGHT),
             Leg(_votes_of_windows(votes, chunks, dense), GRAPH_WEIGHT),
         ]
-        return _passages_of(fuse(legs), chunks, question.chunk_top_k)
+        fused = fuse(legs)
+        known = [place for place in ranked(fused) if ids.window_place(place)[0] in chunks]
+        floor = [place for place in ranked(dense) if ids.window_place(place)[0] in chunks]
+        return _passages_of(with_floor(known, floor, question.chunk_top_k), fused, chunks)
 
     async def _anchored(self, passages: list[Passage]) -> list[Passage]:
         """Behind a passage that says "this very night", the place before it that says which night it is."""
@@ -265,13 +268,12 @@ def _merged(*groups: Sequence[Relation]) -> list[Relation]:
     return list(merged.values())
 
 
-def _passages_of(scores: Mapping[str, float], chunks: Mapping[str, Chunk], limit: int) -> list[Passage]:
-    """The best places as passages, best first. Chosen windows of one chunk that touch become one passage."""
-    place = {ids.window_id(i, n): (c, n) for i, c in chunks.items() for n in range(len(c.windows))}
-    best = [(id_, *place[id_]) for id_ in ranked(scores) if id_ in place][:limit]
+def _passages_of(places: Sequence[str], scores: Mapping[str, float], chunks: Mapping[str, Chunk]) -> list[Passage]:
+    """Places as passages, best first. Chosen windows of one chunk that touch become one passage."""
     chosen: dict[str, list[int]] = {}
-    for _, chunk, number in best:
-        chosen.setdefault(chunk.id, []).append(number)
+    for chunk_id, number in map(ids.window_place, places):
+        if number < len(chunks[chunk_id].windows):
+            chosen.setdefault(chunk_id, []).append(number)
     passages: list[Passage] = []
     for chunk_id, numbers in chosen.items():
         for run in _runs(sorted(numbers)):

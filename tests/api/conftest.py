@@ -50,6 +50,14 @@ class Api:
             await asyncio.sleep(0.02)
         raise AssertionError(f"not settled after {WAIT_S:.0f} s: {documents}")
 
+    async def idle(self) -> dict[str, Any]:
+        """The pipeline's state once no job is open: a document is processed a moment before its job has ended."""
+        deadline = time.monotonic() + WAIT_S
+        while (state := (await self.client.get("/documents/pipeline_status")).json())["busy"]:
+            assert time.monotonic() < deadline, state
+            await asyncio.sleep(0.02)
+        return state
+
 
 @asynccontextmanager
 async def opened(folder: Path, **variables: str) -> AsyncIterator[Api]:

@@ -200,7 +200,7 @@ async def test_a_track_id_is_summed_up_in_both_spellings_and_an_unknown_one_is_e
 
 async def test_the_pipeline_tells_what_happened_in_the_fields_clients_know(api: Api) -> None:
     await api.insert(STORY, "carol.txt")
-    state = (await api.client.get("/documents/pipeline_status")).json()
+    state = await api.idle()
     assert state["busy"] is False
     assert state["autoscanned"] is False
     assert state["request_pending"] is False

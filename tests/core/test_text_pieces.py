@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lightrag_server.core.citations import CitationFilter, checked
 from lightrag_server.core.context import Evidence, fit, number_sources, render
-from lightrag_server.core.fusion import Leg, fuse, interleave, ranked
+from lightrag_server.core.fusion import Leg, fuse, interleave, ranked, with_floor
 from lightrag_server.core.keywords import keywords_of
 from lightrag_server.core.questions import parts_of
 from lightrag_server.core.records import Budget, Passage
@@ -116,3 +116,9 @@ def test_the_rendered_context_lists_the_numbered_sources() -> None:
     text = render(context)
     assert '"reference_id":"1"' in text
     assert text.endswith("[1] a.txt")
+
+
+def test_the_best_half_of_the_floor_always_stays() -> None:
+    assert with_floor(["a", "b", "c", "d", "e"], ["x", "b", "y", "z"], 4) == ["a", "b", "c", "x"]
+    assert with_floor(["a", "b"], ["x"], 4) == ["a", "b", "x"]
+    assert with_floor(["a", "b", "c"], ["a", "b", "c"], 2) == ["a", "b"]
