@@ -146,7 +146,9 @@ def chunk_to_row(chunk: Chunk) -> Row:
         "tokens": chunk.tokens,
         "start": chunk.start,
         "end": chunk.end,
-        "windows": [[w.start, w.end, w.tokens] for w in chunk.windows],
+        "windows": [
+            [w.start, w.end, w.tokens] if w.page is None else [w.start, w.end, w.tokens, w.page] for w in chunk.windows
+        ],
     }
     optional: Row = {
         "headings": list(chunk.headings),

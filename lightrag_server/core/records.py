@@ -103,12 +103,13 @@ class ParsedDocument:
 class Window:
     """A place of about 400 tokens inside a chunk: what is embedded, matched, cited and put into prompts.
 
-    `start` and `end` are offsets into the document's text; `tokens` is counted once, here.
+    `start` and `end` are offsets into the document's text; `tokens` is counted once, here; `page` is where it begins.
     """
 
     start: int
     end: int
     tokens: int
+    page: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -305,6 +305,6 @@ def _passage(chunk: Chunk, run: Sequence[int], score: float) -> Passage:
         tokens=sum(w.tokens for w in windows),
         score=score,
         headings=chunk.headings,
-        first_page=chunk.first_page,
-        last_page=chunk.last_page,
+        first_page=windows[0].page,
+        last_page=windows[-1].page,
     )

@@ -326,3 +326,15 @@ def test_a_chunk_costs_less_than_three_milliseconds(strategy: Strategy) -> None:
         chunks = chunk_document("d", "f", parsed, ChunkSpec(strategy), EXACT)
         costs.append((time.process_time() - started) / len(chunks))
     assert min(costs) < 0.003
+
+
+def test_every_window_knows_the_page_it_begins_on() -> None:
+    pages = ["The keeper lit the lamp. " * 12, "A storm came from the west. " * 12, "Nobody slept that night. " * 12]
+    text = "".join(pages)
+    starts = [text.index(page) for page in pages]
+    spans = tuple(PageSpan(n + 1, start, start + len(pages[n])) for n, start in enumerate(starts))
+    [chunk] = chunk_document("d", "a.pdf", ParsedDocument(text, pages=spans), ChunkSpec(window_size=40), TOKENIZER)
+    assert (chunk.first_page, chunk.last_page) == (1, 3)
+    assert {window.page for window in chunk.windows} == {1, 2, 3}
+    for window in chunk.windows:
+        assert starts[(window.page or 0) - 1] <= window.start

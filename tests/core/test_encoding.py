@@ -67,7 +67,7 @@ parsed_documents = st.builds(
     format=texts,
     warnings=texts_tuple,
 )
-windows = st.lists(st.builds(Window, numbers, numbers, numbers), max_size=3).map(tuple)
+windows = st.lists(st.builds(Window, numbers, numbers, numbers, st.none() | numbers), max_size=3).map(tuple)
 chunks = st.builds(
     Chunk,
     id=texts,

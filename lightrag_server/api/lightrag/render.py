@@ -24,7 +24,11 @@ def references(context: Context, *, with_content: bool = False) -> list[dict[str
     """The numbered sources; with content also the passages of each, best first."""
     rows: list[dict[str, Any]] = []
     for reference in context.references:
-        row: dict[str, Any] = {"reference_id": reference.id, "file_path": reference.file_path}
+        row: dict[str, Any] = {
+            "reference_id": reference.id,
+            "file_path": reference.file_path,
+            "spans": [{"start": start, "end": end, "page": page} for start, end, page in reference.spans],
+        }
         if with_content:
             row["content"] = [p.text for p in context.passages if p.reference_id == reference.id]
         rows.append(row)

@@ -275,10 +275,21 @@ def weight(text: str) -> int:
     return sum(2 if east_asian_width(c) in "WF" else 1 for c in text)
 
 
+class ReferenceSpan(BaseModel):
+    """A place in the document's text, in characters; `page` where the format has pages."""
+
+    start: int
+    end: int
+    page: int | None = None
+
+
 class ReferenceItem(BaseModel):
+    """`spans` are the places the answer rests on, best first; LightRAG names the file only."""
+
     reference_id: str
     file_path: str
     content: list[str] | None = None
+    spans: list[ReferenceSpan] = Field(default_factory=list[ReferenceSpan])
 
 
 class QueryResponse(BaseModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from lightrag_server.core import ids
 from lightrag_server.core.chunking.fixed_token import fixed_token
@@ -47,7 +48,10 @@ def chunk_document(
                 tokens=ruler.tokens(*piece),
                 start=piece.start,
                 end=piece.end,
-                windows=cut_windows(ruler, _new_text(ruler, piece, chunks), spec),
+                windows=tuple(
+                    replace(window, page=_pages(parsed.pages, Piece(window.start, window.end))[0])
+                    for window in cut_windows(ruler, _new_text(ruler, piece, chunks), spec)
+                ),
                 headings=path_of(sections, starts, piece),
                 first_page=first_page,
                 last_page=last_page,
