@@ -32,7 +32,17 @@ from lightrag_server.core.ids import (
     subject_of,
     window_id,
 )
-from lightrag_server.core.records import Chunk, Document, Entity, Extraction, Pair, Relation, Subject
+from lightrag_server.core.records import (
+    Chunk,
+    Document,
+    Entity,
+    EntityMention,
+    Extraction,
+    Pair,
+    Relation,
+    RelationMention,
+    Subject,
+)
 from lightrag_server.engine.parts import PreparedChunk
 from lightrag_server.engine.stores import Stores
 from lightrag_server.engine.texts import Vectorizer, Wanted, entity_texts, fact_texts
@@ -214,21 +224,20 @@ def _stored_from(chunk_id: str, row: Row) -> Stored:
 
 
 def _told_of(losing: Container[Subject], chunk_id: str, row: Row) -> Contributions:
-    """What a stored chunk says of the losing subjects. What it says of others is not even decoded, or only in part."""
-    extraction = row["extraction"]
-    entities = (n for n, told in enumerate(extraction["entities"]) if entity_key(told[0]) in losing)
-    relations = (n for n, told in enumerate(extraction["relations"]) if _concerns(losing, told[0], told[1]))
-    offset = len(extraction["entities"])
-    return grouped(
-        _source(chunk_id, row),
-        ((n, entity_mention_from_row(extraction["entities"][n])) for n in entities),
-        ((offset + n, relation_mention_from_row(extraction["relations"][n])) for n in relations),
-    )
-
-
-def _concerns(losing: Container[Subject], source: str, target: str) -> bool:
-    a, b = entity_key(source), entity_key(target)
-    return a in losing or b in losing or subject_of(pair_of(a, b)) in losing
+    """What a stored chunk says of the losing subjects; of what it says of others as little as possible is decoded."""
+    entities: list[tuple[int, EntityMention]] = []
+    relations: list[tuple[int, RelationMention]] = []
+    listed: set[str] = set()
+    for number, told in enumerate(row["extraction"]["entities"]):
+        if (key := entity_key(told[0])) in losing:
+            listed.add(key)
+            entities.append((number, entity_mention_from_row(told)))
+    for number, told in enumerate(row["extraction"]["relations"], len(row["extraction"]["entities"])):
+        ends = entity_key(told[0]), entity_key(told[1])
+        # an end that is listed needs no relation to be known
+        if subject_of(pair_of(*ends)) in losing or any(end in losing and end not in listed for end in ends):
+            relations.append((number, relation_mention_from_row(told)))
+    return grouped(_source(chunk_id, row), entities, relations)
 
 
 def _source(chunk_id: str, row: Row) -> Source:
