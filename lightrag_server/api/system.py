@@ -123,7 +123,7 @@ def _configuration(settings: Settings, workspace: str) -> dict[str, Any]:
         "enable_llm_cache_for_extract": settings.ingest.enable_llm_cache_for_extract,
         "enable_llm_cache": settings.query.enable_llm_cache,
         "vlm_process_enable": False,
-        "enable_rerank": settings.query.rerank_by_default,
+        "enable_rerank": False,
         "rerank_binding": None,
         "rerank_model": None,
         "rerank_binding_host": None,

@@ -272,7 +272,6 @@ class Question:
     low_keywords: tuple[str, ...] = ()
     history: tuple[Turn, ...] = ()
     user_prompt: str = ""
-    rerank: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,6 @@ class QuerySettings(Group):
     keyword_extraction: Literal["local", "llm"] = setting(
         "KEYWORD_EXTRACTION", "local", "llm spends one more LLM call per question on keywords."
     )
-    rerank_by_default: bool = setting("RERANK_BY_DEFAULT", True, "Rerank unless the request says otherwise.")
     response_type: str = setting("RESPONSE_TYPE", "Multiple Paragraphs", "Form of answers.")
     enable_llm_cache: bool = setting(
         "ENABLE_LLM_CACHE", True, "Keep answers; a kept one is used only for the same prompt, evidence included."

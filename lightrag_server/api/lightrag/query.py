@@ -112,7 +112,6 @@ def question_of(asked: QueryRequest, defaults: QuerySettings) -> Question:
         low_keywords=_words(asked.ll_keywords),
         history=tuple(Turn(m.role, m.content) for m in asked.conversation_history or ()),
         user_prompt=asked.user_prompt or "",
-        rerank=defaults.rerank_by_default if asked.enable_rerank is None else asked.enable_rerank,
     )
 
 
