@@ -1,14 +1,20 @@
-"""Errors → HTTP. The one table, and bodies that tell the caller what is the caller's and nothing else."""
+"""Errors → HTTP. The one table of statuses, and bodies in the form that each API family's clients read.
+
+Bodies tell the caller what is the caller's and nothing else.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Scope
 
 from lightrag_server import errors
 
@@ -29,6 +35,18 @@ STATUS: dict[type[errors.LightRAGError], int] = {
     errors.StorageError: 500,
     errors.LightRAGError: 500,
 }
+_CODES: Mapping[int, str] = {
+    400: "invalid_input",
+    401: "invalid_credentials",
+    403: "invalid_api_key",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    422: "invalid_input",
+    429: "rate_limit_exceeded",
+    500: "internal_error",
+}
+"""Codes of what is refused before our own errors have a say."""
 MAX_ECHO_CHARS = 200
 REQUEST_ID_HEADER = "X-Request-ID"
 
@@ -38,9 +56,49 @@ def status_of(error: errors.LightRAGError) -> int:
     return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
 
 
+Body = Callable[[int, Any, str], dict[str, Any]]
+"""(status, detail, code) → body. The detail is a sentence, or FastAPI's list of what is wrong with a request."""
+
+
+def _lightrag(status: int, detail: Any, code: str) -> dict[str, Any]:
+    return {"detail": detail}
+
+
+def _ollama(status: int, detail: Any, code: str) -> dict[str, Any]:
+    """Ollama's clients read `error`, LightRAG's `detail`."""
+    return {"error": _sentence(detail), "detail": detail}
+
+
+def _openai(status: int, detail: Any, code: str) -> dict[str, Any]:
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    return {"error": {"message": _sentence(detail), "type": kind, "param": _parameter(detail), "code": code}}
+
+
+FAMILIES: tuple[tuple[tuple[str, ...], Body], ...] = (
+    (("/v1/", "/api/v1/"), _openai),
+    (("/api/",), _ollama),
+)
+"""Beginnings of paths whose errors have a form of their own, longest first."""
+
+
+def body_for(path: str, status: int, detail: Any, code: str = "") -> dict[str, Any]:
+    """The body of an error at this path (without the prefix of a reverse proxy)."""
+    for beginnings, body in FAMILIES:
+        if path.startswith(beginnings):
+            return body(status, detail, code or _CODES.get(status, "error"))
+    return _lightrag(status, detail, code)
+
+
+def path_of(scope: Scope) -> str:
+    """Without the prefix of a reverse proxy and without a trailing slash."""
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path.rstrip("/") or "/"
+
+
 def install(app: FastAPI) -> None:
     app.add_exception_handler(errors.LightRAGError, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _refused)
 
 
 def request_id(request: Request) -> str:
@@ -62,9 +120,17 @@ def _known(request: Request, error: Exception) -> Response:
     if status == 500:
         # logged with its trace where the request id is bound, and answered there
         raise known
-    identifier = request_id(request)
-    body = {"detail": known.message, "code": known.code, "request_id": identifier}
+    body = body_for(path_of(request.scope), status, known.message, known.code)
+    if "detail" in body:
+        body |= {"code": known.code, "request_id": request_id(request)}
     return JSONResponse(body, status, _retry_after(known, status))
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    """What routes and Starlette refuse themselves: credentials, unknown paths, wrong methods, large bodies."""
+    refused = cast(HTTPException, error)
+    body = body_for(path_of(request.scope), refused.status_code, refused.detail)
+    return JSONResponse(body, refused.status_code, refused.headers)
 
 
 def _retry_after(error: errors.LightRAGError, status: int) -> dict[str, str]:
@@ -78,12 +144,23 @@ def _invalid(request: Request, error: Exception) -> Response:
     found = [_shown(item) for item in cast(RequestValidationError, error).errors()]
     if request.url.path.endswith("/query/data"):
         return JSONResponse(failure(f"Validation error: {'; '.join(map(_as_text, found))}"), 400)
-    return JSONResponse({"detail": found}, 422)
+    return JSONResponse(body_for(path_of(request.scope), 422, found), 422)
 
 
 def failure(message: str, metadata: dict[str, Any] | None = None) -> dict[str, Any]:
     """LightRAG's form of a retrieval without result."""
     return {"status": "failure", "message": message, "data": {}, "metadata": metadata or {}}
+
+
+def _sentence(detail: Any) -> str:
+    return detail if isinstance(detail, str) else "; ".join(_as_text(item) for item in detail)
+
+
+def _parameter(detail: Any) -> str | None:
+    """The first field that a validation error names."""
+    if isinstance(detail, str):
+        return None
+    return ".".join(str(part) for part in detail[0]["loc"][1:]) or None
 
 
 def _as_text(item: dict[str, Any]) -> str:

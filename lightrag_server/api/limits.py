@@ -8,6 +8,7 @@ from fastapi import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lightrag_server.api.errors import body_for, path_of
 from lightrag_server.settings.server import ServerSettings
 
 MIB = 1024**2
@@ -43,19 +44,14 @@ class BodyLimit:
         self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        limit = self._limit(_path(scope)) if scope["type"] == "http" else None
+        limit = self._limit(path_of(scope)) if scope["type"] == "http" else None
         if limit is None:
             await self._app(scope, receive, send)
         elif _announced(scope) > limit:
-            await JSONResponse({"detail": _sentence(limit)}, 413, {"Connection": "close"})(scope, receive, send)
+            body = body_for(path_of(scope), 413, _sentence(limit))
+            await JSONResponse(body, 413, {"Connection": "close"})(scope, receive, send)
         else:
             await self._app(scope, _counted(receive, limit), send)
-
-
-def _path(scope: Scope) -> str:
-    """Without the prefix of a reverse proxy and without a trailing slash."""
-    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-    return path.rstrip("/") or "/"
 
 
 def _announced(scope: Scope) -> int:

@@ -11,7 +11,7 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lightrag_server import logs
-from lightrag_server.api.errors import REQUEST_ID_HEADER, internal_detail
+from lightrag_server.api.errors import REQUEST_ID_HEADER, body_for, internal_detail, path_of
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class RequestContext:
         identifier = _identifier(scope)
         scope["request_id"] = identifier
         scope["root_path"] = self._prefix or scope.get("root_path", "")
-        reply = _Reply(send, identifier)
+        reply = _Reply(send, path_of(scope), identifier)
         begin = time.perf_counter()
         with logs.bind(request=identifier):
             try:
@@ -55,8 +55,9 @@ class RequestContext:
 class _Reply:
     """Puts the id on the response and knows whether it has begun."""
 
-    def __init__(self, send: Send, identifier: str) -> None:
+    def __init__(self, send: Send, path: str, identifier: str) -> None:
         self._send = send
+        self._path = path
         self._identifier = identifier
         self.status = 0
 
@@ -70,7 +71,7 @@ class _Reply:
         """Answer 500 with the id alone; once a response has begun, only breaking it off is left."""
         if self.status:
             raise ConnectionAbortedError("the response had already begun")
-        body = json.dumps({"detail": internal_detail(self._identifier)}).encode()
+        body = json.dumps(body_for(self._path, 500, internal_detail(self._identifier))).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await self.send({"type": "http.response.start", "status": 500, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})

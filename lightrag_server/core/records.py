@@ -43,6 +43,19 @@ class Profile(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """One state of a document's content and what was made of it."""
+
+    blob_key: str | None
+    content_hash: str | None
+    content_summary: str
+    content_length: int
+    chunk_ids: tuple[str, ...]
+    profile: Profile | None
+    metadata: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """One row of the document status store. `id` never changes; times are ISO 8601 UTC."""
 
@@ -62,6 +75,14 @@ class Document:
     blob_key: str | None = None
     """Original bytes in the blob store; None once they are gone."""
     metadata: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What the pipeline notes of it, under LightRAG's names."""
+    attributes: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What its owner notes of it: scalars, or lists of scalars; filters look here."""
+    tags: tuple[str, ...] = ()
+    is_enabled: bool = True
+    """Answers rest on enabled documents only."""
+    serving: Version | None = None
+    """The version that answers rest on while a new one is prepared."""
 
     def with_(self, **changes: Any) -> Document:
         return replace(self, **changes)
@@ -242,11 +263,46 @@ Mode = Literal["local", "global", "hybrid", "naive", "mix", "bypass"]
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """A picture inside a message. `data` is base64 text without line breaks."""
+
+    media_type: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """One message of a conversation."""
 
     role: str
     content: str
+    images: tuple[Image, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the answering call is to write; None leaves it to the settings and the vendor."""
+
+    temperature: float | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentFilter:
+    """Which documents may serve as evidence: conditions that must all hold; empty or None means any.
+
+    `attributes` maps a name of `Document.attributes` to the values of which one must be there. Times are ISO 8601 and
+    compared with `created_at`; `before` is exclusive.
+    """
+
+    document_ids: frozenset[str] | None = None
+    file_paths: frozenset[str] | None = None
+    tags_any: frozenset[str] = frozenset()
+    tags_all: frozenset[str] = frozenset()
+    attributes: dict[str, tuple[Any, ...]] = field(default_factory=dict[str, tuple[Any, ...]])
+    created_from: str | None = None
+    created_before: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +328,13 @@ class Question:
     low_keywords: tuple[str, ...] = ()
     history: tuple[Turn, ...] = ()
     user_prompt: str = ""
+    """Further instructions to the model; in mode bypass its system prompt."""
+    images: tuple[Image, ...] = ()
+    """Pictures that belong to the question; only a model that sees can answer it."""
+    sampling: Sampling = Sampling()
+    documents: DocumentFilter | None = None
+    is_quoted: bool = False
+    """Answer with sentences of the documents and without an LLM call."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ class ChatRequest:
     max_tokens: int | None = None
     temperature: float | None = None
     json_schema: dict[str, Any] | None = None
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -16,11 +15,12 @@ from lightrag_server.api.deps import ChosenWorkspace, OpenedApp
 from lightrag_server.api.errors import failure, internal_detail, request_id, shown_message
 from lightrag_server.api.lightrag import render
 from lightrag_server.api.lightrag.schemas import QueryDataResponse, QueryRequest, QueryResponse, ReferenceItem
+from lightrag_server.api.questions import Answer, Events, collect, question
 from lightrag_server.api.streaming import CLIENT_CLOSED_REQUEST, ClientGone, NDJSONResponse, line, unless_gone
 from lightrag_server.core.context import render as context_text
-from lightrag_server.core.records import Budget, Context, Question, Turn
+from lightrag_server.core.records import Budget, Question, Turn, Usage
 from lightrag_server.engine.answers import NO_CONTEXT
-from lightrag_server.engine.events import Event, Finished, References, Step, Text
+from lightrag_server.engine.events import Finished, References, Step, Text
 from lightrag_server.engine.workspace import Workspace
 from lightrag_server.errors import LightRAGError
 from lightrag_server.settings.query import QuerySettings
@@ -28,18 +28,6 @@ from lightrag_server.settings.query import QuerySettings
 logger = logging.getLogger(__name__)
 
 router = APIRouter(tags=["query"], route_class=GuardedRoute)
-
-Events = AsyncGenerator[Event, None]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A collected stream."""
-
-    text: str
-    context: Context
-    seconds: float
-    is_generated: bool
 
 
 @router.post("/query", response_model=QueryResponse)
@@ -97,9 +85,10 @@ async def query_data(request: Request, app: OpenedApp, workspace: ChosenWorkspac
 
 def question_of(asked: QueryRequest, defaults: QuerySettings) -> Question:
     """What the request leaves open comes from the settings."""
-    return Question(
-        text=asked.query,
-        mode=asked.mode,
+    return question(
+        asked.query,
+        asked.mode,
+        defaults,
         top_k=asked.top_k or defaults.top_k,
         chunk_top_k=asked.chunk_top_k or defaults.chunk_top_k,
         budget=Budget(
@@ -123,37 +112,20 @@ def _words(keywords: list[str]) -> tuple[str, ...]:
 
 
 async def _whole(workspace: Workspace, asked: QueryRequest, defaults: QuerySettings) -> Answer:
-    question = question_of(asked, defaults)
+    wanted = question_of(asked, defaults)
     if asked.only_need_context or asked.only_need_prompt:
-        return await _without_answer(workspace, asked, question)
-    async with aclosing(workspace.query.ask(question)) as events:
+        return await _without_answer(workspace, asked, wanted)
+    async with aclosing(workspace.query.ask(wanted)) as events:
         return await collect(events)
 
 
-async def _without_answer(workspace: Workspace, asked: QueryRequest, question: Question) -> Answer:
+async def _without_answer(workspace: Workspace, asked: QueryRequest, wanted: Question) -> Answer:
     began = time.perf_counter()
-    context = await workspace.query.retrieve(question)
-    text = context_text(context) if asked.only_need_context else workspace.query.prompt(question, context)
-    if context.is_empty and question.mode != "bypass":
+    context = await workspace.query.retrieve(wanted)
+    text = context_text(context) if asked.only_need_context else workspace.query.prompt(wanted, context)
+    if context.is_empty and wanted.mode != "bypass":
         text = NO_CONTEXT
-    return Answer(text, context, time.perf_counter() - began, is_generated=False)
-
-
-async def collect(events: Events) -> Answer:
-    """The whole stream as one value."""
-    parts: list[str] = []
-    context, seconds, is_generated = Context(), 0.0, False
-    async for event in events:
-        match event:
-            case References():
-                context = event.context
-            case Text():
-                parts.append(event.delta)
-            case Finished():
-                seconds, is_generated = event.seconds, event.generated
-            case Step():
-                pass
-    return Answer("".join(parts), context, seconds, is_generated)
+    return Answer(text, context, Usage(), time.perf_counter() - began, is_generated=False)
 
 
 # ----------------------------------------------------------------------------- lines
