@@ -18,12 +18,13 @@ Origins = Mapping[str, str]
 async def banner(app: App, origins: Origins, addresses: Sequence[str]) -> str:
     """Lines for people. `origins` says where each variable was set; secrets are never shown."""
     settings = app.settings
+    credentials = await _credentials(app)
     rows = [
         ("address", "  ".join(addresses), "HOST, PORT"),
-        ("access", _access(settings), "LIGHTRAG_API_KEY"),
+        ("access", credentials or "without a key", "LIGHTRAG_API_KEY, AUTH_ACCOUNTS"),
         ("data", str(settings.server.working_dir), "WORKING_DIR"),
         ("input folder", str(settings.server.input_dir), "INPUT_DIR"),
-        ("workspaces", await _workspaces(app.workspaces, settings.server.workspace), "WORKSPACE"),
+        ("workspaces", await _workspaces(app.workspaces), "WORKSPACE"),
         ("LLM", app.llm.identity if app.llm else "none: answers quote the documents", "LLM_BINDING, LLM_MODEL"),
         ("embedding", app.embedder.identity, "EMBEDDING_BINDING, EMBEDDING_MODEL"),
         ("profile", app.profile.value, "INDEX_PROFILE"),
@@ -31,7 +32,7 @@ async def banner(app: App, origins: Origins, addresses: Sequence[str]) -> str:
     ]
     lines = [f"lightrag-server {__version__}"]
     lines += [f"  {name:<13}{value}   ({_changed(names, origins)})" for name, value, names in rows]
-    lines += [f"  note         {notice}" for notice in (*_address_notice(settings), *app.notices)]
+    lines += [f"  note         {notice}" for notice in (*_address_notice(settings, bool(credentials)), *app.notices)]
     if settings.server.api_docs:
         lines.append(f"  try it       {addresses[0].replace('0.0.0.0', 'localhost')}/docs")
     lines.append("  All settings: lightrag-server --help, lightrag-server settings")
@@ -48,13 +49,20 @@ def _is_one_of(name: str, patterns: str) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns.split(", "))
 
 
-def _access(settings: Settings) -> str:
-    return "with the API key" if settings.server.key else "without a key"
+async def _credentials(app: App) -> str:
+    access = app.access
+    keys = [key for key in await access.keys.all() if key.is_valid(access.clock())]
+    shown = [
+        *(["the API key"] if access.api_key else []),
+        *([f"{len(access.accounts)} account(s)"] if access.accounts else []),
+        *([f"{len(keys)} key(s) made here"] if await access.keys.exist() else []),
+    ]
+    return f"with {', '.join(shown)}" if shown else ""
 
 
-def _address_notice(settings: Settings) -> list[str]:
+def _address_notice(settings: Settings, is_protected: bool) -> list[str]:
     server = settings.server
-    if server.key:
+    if is_protected:
         return []
     if server.host is None:
         return [
@@ -66,15 +74,15 @@ def _address_notice(settings: Settings) -> list[str]:
     return [f"anybody who reaches {server.host} can read and change everything; set LIGHTRAG_API_KEY."]
 
 
-async def _workspaces(workspaces: Workspaces, default: str) -> str:
+async def _workspaces(workspaces: Workspaces) -> str:
     """Each with its documents; the one without name is called default."""
-    names = sorted({*await workspaces.names(), default})
+    rows = await workspaces.register.all()
     shown: list[str] = []
-    for name in names[:MAX_WORKSPACES]:
-        counts = await (await workspaces.get(name)).stores.documents.counts()
+    for row in rows[:MAX_WORKSPACES]:
+        counts = await workspaces.opened(row).stores.documents.counts()
         failed = f", {counts[DocStatus.FAILED]} failed" if counts[DocStatus.FAILED] else ""
-        shown.append(f"{name or 'default'} ({sum(counts.values())} documents{failed})")
-    more = f" and {len(names) - MAX_WORKSPACES} more" if len(names) > MAX_WORKSPACES else ""
+        shown.append(f"{row.name or 'default'} ({sum(counts.values())} documents{failed})")
+    more = f" and {len(rows) - MAX_WORKSPACES} more" if len(rows) > MAX_WORKSPACES else ""
     return ", ".join(shown) + more
 
 

@@ -6,49 +6,63 @@ Opened by the API's lifespan, by tests and by commands alike; what is opened her
 from __future__ import annotations
 
 import asyncio
-import gc
+import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
+from lightrag_server.access.service import Access
 from lightrag_server.bindings.batching import BatchedEmbedder
-from lightrag_server.bindings.registry import choose_bindings, open_embedder, open_llm
-from lightrag_server.bindings.wrappers import Cached, Counting
+from lightrag_server.bindings.registry import choose_bindings, open_embedder, open_llm, open_vision
+from lightrag_server.bindings.wrappers import Cached, Counting, Limiter
 from lightrag_server.compute import Compute
 from lightrag_server.core.chunking import ChunkSpec
 from lightrag_server.core.records import Profile
 from lightrag_server.core.tokens import Tokenizer, load_tokenizer
 from lightrag_server.engine import job_kinds
 from lightrag_server.engine.answers import Answerer, ExtractiveAnswer, GeneratedAnswer
+from lightrag_server.engine.browse import Browse
+from lightrag_server.engine.chunk_work import PrepareTools
 from lightrag_server.engine.clear import Clear
 from lightrag_server.engine.clock import Clock, utc_now
 from lightrag_server.engine.commit import Commit
+from lightrag_server.engine.documents import Documents
+from lightrag_server.engine.drop import Drop
+from lightrag_server.engine.edits import Edits
 from lightrag_server.engine.extraction import LightExtractor, LLMExtractor, NoExtractor
 from lightrag_server.engine.intake import Intake
-from lightrag_server.engine.prepare import Prepare, PrepareTools
+from lightrag_server.engine.prepare import Prepare
 from lightrag_server.engine.query import Query
+from lightrag_server.engine.register import Register
+from lightrag_server.engine.replies import ExtractionReplies, ReplyKind
 from lightrag_server.engine.retrieval import Retrieval
 from lightrag_server.engine.status import Pipeline
 from lightrag_server.engine.stores import Backends, Stores, open_stores
 from lightrag_server.engine.texts import Vectorizer
 from lightrag_server.engine.workspace import Workspace, Workspaces, check_embedding
-from lightrag_server.errors import ConfigError
+from lightrag_server.engine.workspace_settings import WorkspaceSettings, overlaid, stored_settings
+from lightrag_server.entrance import open_access
+from lightrag_server.errors import ConfigError, InvalidInput
 from lightrag_server.jobs.handlers import Handlers
 from lightrag_server.jobs.liveness import Liveness
 from lightrag_server.jobs.reconcile import Reconcile
 from lightrag_server.jobs.runner import Runner
 from lightrag_server.parsers.registry import Parsers
 from lightrag_server.ports.blobs import BlobStore
+from lightrag_server.ports.directory import WorkspaceRow
 from lightrag_server.ports.jobs import JobQueue
 from lightrag_server.ports.llm import LLM
 from lightrag_server.settings import Settings
 from lightrag_server.storages.local_blobs import LocalBlobStore
 from lightrag_server.storages.registry import open_backends
+from lightrag_server.storages.sqlite.directory import SQLiteDirectory
 from lightrag_server.storages.sqlite.jobs import SQLiteJobQueue
 
+log = logging.getLogger(__name__)
+
 COORDINATION_FILE = "coordination.sqlite"
-GARBAGE_THRESHOLD = 20_000
+DIRECTORY_FILE = "directory.sqlite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +71,12 @@ class App:
 
     settings: Settings
     workspaces: Workspaces
+    access: Access
     queue: JobQueue
     runner: Runner
     llm: Counting | None
+    vision: Counting | None
+    """The model for questions with images; None where none is configured."""
     embedder: BatchedEmbedder
     profile: Profile
     parsers: Parsers
@@ -74,8 +91,10 @@ class _Shared:
     backends: Backends
     blobs: BlobStore
     queue: JobQueue
+    register: Register
     compute: Compute
     llm: Counting | None
+    vision: Counting | None
     embedder: BatchedEmbedder
     vectorizer: Vectorizer
     parsers: Parsers
@@ -98,20 +117,22 @@ async def open_app(settings: Settings, clock: Clock = utc_now) -> AsyncGenerator
         llm_settings, embedding_settings, notices = await choose_bindings(settings.llm, settings.embedding)
         settings = replace(settings, llm=llm_settings, embedding=embedding_settings)
         await asyncio.to_thread(_make_folders, settings)
+        access = await stack.enter_async_context(open_access(settings, clock))
         shared = await _open_shared(stack, settings, clock)
-        workspaces = Workspaces(partial(_make_workspace, shared), shared.backends.doc_status.workspaces)
-        default = await workspaces.get(settings.server.workspace)
+        workspaces = _workspaces(shared)
+        default = await workspaces.named(settings.server.workspace, will_write=True)
         await check_embedding(default.stores, shared.embedder, settings.embedding.dimension)
         runner = await _start_runner(stack, shared, workspaces)
         if settings.server.auto_scan_at_startup:
             await default.intake.scan()
-        _spare_the_collector()
         yield App(
             settings=settings,
             workspaces=workspaces,
+            access=access,
             queue=shared.queue,
             runner=runner,
             llm=shared.llm,
+            vision=shared.vision,
             embedder=shared.embedder,
             profile=shared.profile,
             parsers=shared.parsers,
@@ -124,11 +145,17 @@ async def _open_shared(stack: AsyncExitStack, settings: Settings, clock: Clock) 
     backends = await stack.enter_async_context(open_backends(settings))
     queue = SQLiteJobQueue(settings.server.working_dir / COORDINATION_FILE, settings.sqlite)
     stack.push_async_callback(queue.close)
+    directory = SQLiteDirectory(settings.server.working_dir / DIRECTORY_FILE, settings.sqlite)
+    stack.push_async_callback(directory.close)
     compute = Compute(settings.ingest.cpu_workers)
     stack.push_async_callback(compute.close)
-    llm = open_llm(settings.llm, None, compute)
+    limiter = Limiter(settings.llm.max_async)
+    llm = open_llm(settings.llm, None, compute, limiter)
     if llm:
         stack.push_async_callback(llm.close)
+    vision = open_vision(settings.vision.beside(settings.llm), compute, limiter)
+    if vision:
+        stack.push_async_callback(vision.close)
     embedder = open_embedder(settings.embedding, compute)
     stack.push_async_callback(embedder.close)
     return _Shared(
@@ -136,8 +163,16 @@ async def _open_shared(stack: AsyncExitStack, settings: Settings, clock: Clock) 
         backends=backends,
         blobs=LocalBlobStore(settings.server.working_dir / "blobs"),
         queue=queue,
+        register=Register(
+            directory,
+            backends.doc_status.workspaces,
+            clock,
+            default=settings.server.workspace,
+            auto_create=settings.server.workspace_auto_create,
+        ),
         compute=compute,
         llm=llm,
+        vision=vision,
         embedder=embedder,
         vectorizer=Vectorizer(embedder),
         parsers=Parsers(settings.ingest),
@@ -171,20 +206,13 @@ async def _start_runner(stack: AsyncExitStack, shared: _Shared, workspaces: Work
     )
     slots = {
         (job_kinds.PREPARE,): 2 * ingest.max_parallel_documents,
-        (job_kinds.COMMIT, job_kinds.CLEAR, job_kinds.SCAN): 2,
+        (job_kinds.COMMIT, job_kinds.CLEAR, job_kinds.DROP, job_kinds.SCAN): 2,
     }
     runner = Runner(shared.queue, handlers, liveness, slots, Reconcile(workspaces, shared.queue, shared.clock))
     shared.wake.target = runner.wake
     await runner.start()
     stack.push_async_callback(runner.stop)
     return runner
-
-
-def _spare_the_collector() -> None:
-    """What is loaded by now stays: looking through it again and again costs queries a tenth of their time."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_THRESHOLD)
 
 
 class _Wake:
@@ -205,13 +233,38 @@ def _make_folders(settings: Settings) -> None:
             raise ConfigError(f"the folder {str(folder)!r} cannot be made: {error.strerror}") from error
 
 
-def _make_workspace(shared: _Shared, name: str) -> Workspace:
+def _workspaces(shared: _Shared) -> Workspaces:
+    return Workspaces(shared.register, partial(_make_workspace, shared), partial(_with_own, shared))
+
+
+def _with_own(shared: _Shared, own: WorkspaceSettings) -> _Shared:
+    """What all workspaces share, with the settings that hold in one. Raises `InvalidInput` where they cannot work."""
+    ingest, query = overlaid(own, shared.settings.ingest, shared.settings.query)
+    profile = own.index_profile or shared.profile
+    if profile is Profile.FULL and shared.llm is None:
+        raise InvalidInput("index_profile full needs a language model, and LLM_BINDING is not set")
+    ingest = ingest.model_copy(update={"profile": profile})
+    return replace(shared, settings=replace(shared.settings, ingest=ingest, query=query), profile=profile)
+
+
+def _settled(shared: _Shared, row: WorkspaceRow) -> _Shared:
+    """A server that was configured anew must still open what was set under the old configuration."""
+    try:
+        return _with_own(shared, stored_settings(row.settings))
+    except InvalidInput as error:
+        log.warning("the settings of the workspace do not fit this server, its own hold name=%r: %s", row.name, error)
+        return _with_own(shared, WorkspaceSettings())
+
+
+def _make_workspace(shared: _Shared, row: WorkspaceRow) -> Workspace:
+    shared, key = _settled(shared, row), row.key
     settings, clock = shared.settings, shared.clock
-    stores = open_stores(name, shared.backends, shared.blobs)
-    input_dir = settings.server.input_dir / name if name else settings.server.input_dir
+    stores = open_stores(key, shared.backends, shared.blobs)
+    input_dir = settings.server.input_dir / key if key else settings.server.input_dir
     commit = Commit(stores, shared.queue, shared.vectorizer, shared.embedder.identity, clock)
     return Workspace(
-        name=name,
+        key=key,
+        name=row.name,
         stores=stores,
         intake=Intake(
             stores,
@@ -221,18 +274,27 @@ def _make_workspace(shared: _Shared, name: str) -> Workspace:
             input_dir=input_dir,
             wake=shared.wake,
             clock=clock,
+            profiles=[p for p in Profile if p is not Profile.FULL or shared.llm],
         ),
+        documents=Documents(stores, clock),
         prepare=Prepare(stores, shared.queue, _prepare_tools(shared, stores)),
+        replies=_extraction_replies(shared, stores),
         commit=commit,
         clear=Clear(stores, shared.queue, input_dir),
+        drop=Drop(stores, shared.queue, shared.register, input_dir),
         query=_make_query(shared, stores),
-        pipeline=Pipeline(name, shared.queue),
+        ingest_settings=settings.ingest,
+        query_settings=settings.query,
+        pipeline=Pipeline(key, shared.queue),
+        edits=Edits(stores, shared.queue, shared.wake),
+        browse=Browse(stores),
     )
 
 
 def _prepare_tools(shared: _Shared, stores: Stores) -> PrepareTools:
     ingest = shared.settings.ingest
     light = LightExtractor(shared.compute, ingest)
+    llm = _cached(shared, stores, "extract", ingest.enable_llm_cache_for_extract) if shared.llm else None
     return PrepareTools(
         parser=shared.parsers,
         tokenizer=shared.tokenizer,
@@ -246,11 +308,7 @@ def _prepare_tools(shared: _Shared, stores: Stores) -> PrepareTools:
         extractors={
             Profile.LIGHT: light,
             Profile.VECTOR: NoExtractor(),
-            **(
-                {Profile.FULL: LLMExtractor(_cached(shared, stores, ingest.enable_llm_cache_for_extract), ingest)}
-                if shared.llm
-                else {}
-            ),
+            **({Profile.FULL: LLMExtractor(llm, ingest)} if llm else {}),
         },
         vectorizer=shared.vectorizer,
         profile=shared.profile,
@@ -262,17 +320,29 @@ def _prepare_tools(shared: _Shared, stores: Stores) -> PrepareTools:
 def _make_query(shared: _Shared, stores: Stores) -> Query:
     query = shared.settings.query
     threshold = query.cosine_threshold if query.cosine_threshold is not None else shared.embedder.threshold
-    llm = _cached(shared, stores, query.enable_llm_cache) if shared.llm else None
-    answerer: Answerer = GeneratedAnswer(llm) if llm else ExtractiveAnswer(shared.embedder)
+    llm = _cached(shared, stores, "query", query.enable_llm_cache) if shared.llm else None
+    quoting = ExtractiveAnswer(shared.embedder)
+    answerer: Answerer = GeneratedAnswer(llm) if llm else quoting
     return Query(
+        stores.documents,
         Retrieval(stores, shared.embedder, threshold),
         answerer,
+        quoting=quoting,
         keyword_llm=llm if query.keyword_extraction == "llm" else None,
         max_context_tokens=shared.settings.llm.max_context_tokens,
+        # without a cache: a key over megabytes of images costs more than it saves
+        vision=GeneratedAnswer(shared.vision) if shared.vision else None,
     )
 
 
-def _cached(shared: _Shared, stores: Stores, is_on: bool) -> LLM:
+def _extraction_replies(shared: _Shared, stores: Stores) -> ExtractionReplies | None:
+    if shared.llm is None:
+        return None
+    kept = Cached(shared.llm, stores.cache, "extract")
+    return ExtractionReplies(stores, LLMExtractor(kept, shared.settings.ingest), kept)
+
+
+def _cached(shared: _Shared, stores: Stores, kind: ReplyKind, is_on: bool) -> LLM:
     """The model with this workspace's cache: replies of one tenant never serve another."""
     assert shared.llm is not None
-    return Cached(shared.llm, stores.cache) if is_on else shared.llm
+    return Cached(shared.llm, stores.cache, kind) if is_on else shared.llm

@@ -7,9 +7,13 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lightrag_server import logs
 from lightrag_server.errors import ConfigError, DimensionMismatch, LightRAGError
+
+if TYPE_CHECKING:
+    from lightrag_server.settings.loader import Loaded
 
 PROGRAM = "lightrag-server"
 EXIT_WRONG_SETTING = 2
@@ -28,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return EXIT_WRONG_SETTING
     except LightRAGError as error:
-        print(f"{PROGRAM}: cannot start: {error}", file=sys.stderr)
+        print(f"{PROGRAM}: {'cannot start: ' if name == 'serve' else ''}{error}", file=sys.stderr)
         return EXIT_FAILED
     except BrokenPipeError:
         sys.stderr.close()
@@ -41,14 +45,26 @@ def serve(arguments: Sequence[str]) -> int:
     from lightrag_server.settings.options import options_parser
 
     options = vars(options_parser(PROGRAM, _commands_text()).parse_args(arguments))
-    loaded = from_process(options)
-    logs.configure(loaded.settings.server.log_level, verbose=loaded.settings.server.verbose)
-    for warning in loaded.warnings:
-        logging.getLogger(__name__).warning(warning)
+    loaded = _logging(from_process(options))
 
     from lightrag_server.serving import run
 
     run(loaded)
+    return 0
+
+
+def mcp(arguments: Sequence[str]) -> int:
+    """Speak the Model Context Protocol on standard input and output. --key is whose rights hold, --workspace where."""
+    from lightrag_server.settings.loader import from_process
+    from lightrag_server.settings.options import options_parser
+
+    options = vars(options_parser(f"{PROGRAM} mcp", mcp.__doc__ or "").parse_args(arguments))
+    key = options.pop("LIGHTRAG_API_KEY")
+    loaded = _logging(from_process(options))
+
+    from lightrag_server.mcp_stdio import Acting, run
+
+    run(loaded.settings, Acting(key, options["WORKSPACE"]))
     return 0
 
 
@@ -67,10 +83,35 @@ def settings(arguments: Sequence[str]) -> int:
     return 0
 
 
+def hash_password(arguments: Sequence[str]) -> int:
+    """Print the hash of a password, for AUTH_ACCOUNTS."""
+    from lightrag_server.access_commands import hash_password
+
+    return hash_password(f"{PROGRAM} hash-password", arguments)
+
+
+def keys(arguments: Sequence[str]) -> int:
+    """Make, list and revoke API keys of WORKING_DIR; a server need not run."""
+    from lightrag_server.access_commands import keys
+
+    return keys(f"{PROGRAM} keys", arguments)
+
+
 COMMANDS: dict[str, tuple[str, Command]] = {
     "serve": ("serve the API (the default)", serve),
+    "mcp": ("speak the Model Context Protocol on standard input and output", mcp),
     "settings": ("show every setting, or write the example files", settings),
+    "keys": ("make, list and revoke API keys", keys),
+    "hash-password": ("print the hash of a password for AUTH_ACCOUNTS", hash_password),
 }
+
+
+def _logging(loaded: Loaded) -> Loaded:
+    """Log as the settings say, and what is to be said of them."""
+    logs.configure(loaded.settings.server.log_level, verbose=loaded.settings.server.verbose)
+    for warning in loaded.warnings:
+        logging.getLogger(__name__).warning(warning)
+    return loaded
 
 
 def _commands_text() -> str:

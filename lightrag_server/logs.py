@@ -11,7 +11,19 @@ from contextvars import ContextVar
 
 _bound: ContextVar[dict[str, str]] = ContextVar("bound", default={})  # noqa: B039 (never mutated)
 
-_CHATTY = ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "asyncio", "urllib3", "multipart", "python_multipart")
+_CHATTY = (
+    "httpx",
+    "httpx2",
+    "httpcore",
+    "httpcore2",
+    "openai",
+    "asyncio",
+    "urllib3",
+    "multipart",
+    "python_multipart",
+    "mcp",
+    "sse_starlette",
+)
 
 
 @contextmanager

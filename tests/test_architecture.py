@@ -23,15 +23,20 @@ ALLOWED: dict[str, set[str]] = {
     "ports": {"core", "errors"},
     "engine": {"core", "ports", "errors", "settings", "logs"},
     "jobs": {"core", "ports", "engine", "errors", "settings", "logs"},
+    # who is who; knows neither HTTP nor where the store is
+    "access": {"core", "ports", "errors", "settings", "logs"},
+    "entrance": ADAPTER | {"access", "storages", "engine"},
     "nlp": ADAPTER,
     "storages": ADAPTER,
     "bindings": ADAPTER,
     "parsers": ADAPTER,
-    "bootstrap": ADAPTER | {"engine", "jobs", "storages", "bindings", "parsers", "nlp"},
-    "api": {"__init__", "bootstrap", "engine", "core", "ports", "errors", "settings", "logs"},
+    "bootstrap": ADAPTER | {"access", "entrance", "engine", "jobs", "storages", "bindings", "parsers", "nlp"},
+    "api": {"__init__", "access", "bootstrap", "engine", "core", "ports", "errors", "settings", "logs"},
     "banner": {"__init__", "bootstrap", "engine", "core", "settings"},
-    "serving": {"api", "banner", "errors", "settings"},
-    "cli": {"serving", "settings", "errors", "logs"},
+    "access_commands": {"access", "entrance", "core", "settings", "errors"},
+    "serving": {"api", "banner", "entrance", "errors", "settings"},
+    "mcp_stdio": {"api", "bootstrap", "core", "errors", "settings"},
+    "cli": {"serving", "mcp_stdio", "access_commands", "settings", "errors", "logs"},
 }
 EXCEPTIONS = {
     # the light profile hands the pure functions of nlp to worker processes

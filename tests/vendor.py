@@ -27,7 +27,7 @@ from typing import Any, cast
 import httptools
 import orjson
 
-from lightrag_server.bindings.local.fake import deltas_of, reply_to, token_count, vectors_of
+from lightrag_server.bindings.local.fake import deltas_of, reply_to, token_count, vectors_of, within
 from lightrag_server.core.records import Turn
 
 NONSENSE = 'Of course! (entity<|#|>\x00\nrelation<|#|>half a row\n{"entities": [\n%%% entity<|#|><|#|><|#|>'
@@ -36,7 +36,8 @@ STREAMS = {"openai": b"text/event-stream", "ollama": b"application/x-ndjson"}
 
 @dataclass(slots=True)
 class Settings:
-    """`refuses` names request parameters that are answered with 400; `ignores_base64` sends numbers all the same."""
+    """`refuses` names request parameters that are answered with 400; `ignores_base64` sends numbers all the same,
+    `ignores_stop` writes on. A `reply` is sent in place of what the binding `fake` would say."""
 
     latency_s: float = 0.0
     embed_latency_s: float = 0.0
@@ -44,6 +45,8 @@ class Settings:
     dimension: int = 256
     refuses: list[str] = field(default_factory=list[str])
     ignores_base64: bool = False
+    ignores_stop: bool = False
+    reply: str = ""
 
 
 @dataclass(slots=True)
@@ -121,13 +124,22 @@ def refused(status: int, code: str | None = None, param: str | None = None, retr
 
 
 def chat(state: State, body: dict[str, Any], wire: str, text: str | None = None) -> Reply:
-    messages = [Turn(m["role"], m["content"]) for m in body["messages"]]
-    text = text or reply_to(messages, schema_of(body, wire))
+    messages = [Turn(m["role"], text_of(m["content"])) for m in body["messages"]]
+    text = text or state.settings.reply or reply_to(messages, schema_of(body, wire))
+    limits = body if wire == "openai" else body.get("options", {})
+    if not state.settings.ignores_stop:
+        text = text[: min((text.index(s) for s in limits.get("stop", []) if s in text), default=None)]
+    text, finish = within(text, limits.get("max_tokens", limits.get("num_predict")))
     tokens = sum(token_count(turn.content) for turn in messages), token_count(text)
     state.stats.prompt_tokens += tokens[0]
     state.stats.completion_tokens += tokens[1]
     make = openai_chat if wire == "openai" else ollama_chat
-    return make(body, text, tokens)
+    return make(body, text, tokens, finish)
+
+
+def text_of(content: Any) -> str:
+    """OpenAI's messages are a text, or parts of which some are images."""
+    return content if isinstance(content, str) else "\n".join(p["text"] for p in content if p["type"] == "text")
 
 
 def schema_of(body: dict[str, Any], wire: str) -> dict[str, Any] | None:
@@ -136,24 +148,24 @@ def schema_of(body: dict[str, Any], wire: str) -> dict[str, Any] | None:
     return body.get("response_format", {}).get("json_schema", {}).get("schema")
 
 
-def openai_chat(body: dict[str, Any], text: str, tokens: tuple[int, int]) -> Reply:
+def openai_chat(body: dict[str, Any], text: str, tokens: tuple[int, int], finish: str) -> Reply:
     usage = {"prompt_tokens": tokens[0], "completion_tokens": tokens[1], "total_tokens": sum(tokens)}
     head = {"id": "chatcmpl-1", "created": 1, "model": body["model"]}
     if not body.get("stream"):
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
         return Reply(orjson.dumps(head | {"object": "chat.completion", "choices": [choice], "usage": usage}))
     head["object"] = "chat.completion.chunk"
     rows = [head | {"choices": [{"index": 0, "delta": {"content": d}, "finish_reason": None}]} for d in deltas_of(text)]
-    rows.append(head | {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    rows.append(head | {"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
     if body.get("stream_options", {}).get("include_usage"):
         rows.append(head | {"choices": [], "usage": usage})
     parts = [b"data: " + orjson.dumps(row) + b"\n\n" for row in rows]
     return Reply(content_type=STREAMS["openai"], parts=[*parts, b"data: [DONE]\n\n"])
 
 
-def ollama_chat(body: dict[str, Any], text: str, tokens: tuple[int, int]) -> Reply:
+def ollama_chat(body: dict[str, Any], text: str, tokens: tuple[int, int], finish: str) -> Reply:
     head = {"model": body["model"], "created_at": "2026-01-01T00:00:00Z"}
-    counts = {"done": True, "done_reason": "stop", "prompt_eval_count": tokens[0], "eval_count": tokens[1]}
+    counts = {"done": True, "done_reason": finish, "prompt_eval_count": tokens[0], "eval_count": tokens[1]}
     if not body.get("stream"):
         return Reply(orjson.dumps(head | {"message": {"role": "assistant", "content": text}} | counts))
     rows = [head | {"message": {"role": "assistant", "content": d}, "done": False} for d in deltas_of(text)]

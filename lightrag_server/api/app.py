@@ -5,21 +5,54 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from fastapi import FastAPI, Security
-from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from lightrag_server import __version__
-from lightrag_server.api import docs, errors, system
-from lightrag_server.api.auth import GuardedRoute
-from lightrag_server.api.lightrag import documents, query
+from lightrag_server.api import accounts, docs, errors, system, ui, workspaces
+from lightrag_server.api.audit import AuditTrail
+from lightrag_server.api.auth import NEW_TOKEN_HEADER, GuardedRoute
+from lightrag_server.api.lightrag import (
+    document_detail,
+    documents,
+    events,
+    graph,
+    graph_edits,
+    query,
+    transfer,
+    upkeep,
+    uploads,
+)
 from lightrag_server.api.limits import BodyLimit, limits_of
+from lightrag_server.api.mcp import endpoint
+from lightrag_server.api.mcp import router as mcp
+from lightrag_server.api.ollama import router as ollama
+from lightrag_server.api.openai import router as openai
+from lightrag_server.api.openapi import Application, operation_id
 from lightrag_server.api.requests import RequestContext
 from lightrag_server.bootstrap import App, open_app
 from lightrag_server.settings import Settings
 
 DESCRIPTION = "Documents in, a knowledge graph and vector indexes kept, cited answers out."
-ROUTERS = (system.router, documents.router, query.router)
+ROUTERS = (
+    system.router,
+    accounts.router,
+    # before documents: its /documents/delete_… are no ids of documents
+    graph_edits.router,
+    uploads.router,
+    documents.router,
+    document_detail.router,
+    events.router,
+    query.router,
+    graph.router,
+    transfer.router,
+    upkeep.router,
+    ui.router,
+    openai.router,
+    mcp.router,
+    ollama.router,
+    workspaces.router,
+)
 
 Opening = Callable[[Settings], AbstractAsyncContextManager[App]]
 
@@ -27,7 +60,7 @@ Opening = Callable[[Settings], AbstractAsyncContextManager[App]]
 def create_app(settings: Settings, opening: Opening = open_app) -> FastAPI:
     """The application, not yet opened: entering its lifespan opens stores and workers, leaving it closes them."""
     server = settings.server
-    app = FastAPI(
+    app = Application(
         title=server.title or system.TITLE,
         description=server.description or DESCRIPTION,
         version=__version__,
@@ -35,14 +68,11 @@ def create_app(settings: Settings, opening: Opening = open_app) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         lifespan=_lifespan(settings, opening),
-        # only for the API documentation: GuardedRoute decides
-        dependencies=[
-            Security(APIKeyHeader(name="X-API-Key", auto_error=False)),
-            Security(HTTPBearer(auto_error=False)),
-        ],
+        generate_unique_id_function=operation_id,
     )
     app.router.route_class = GuardedRoute
     app.state.settings = settings
+    app.state.streams = events.Streams(server.max_event_streams, server.event_stream_s)
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)
@@ -55,7 +85,7 @@ def create_app(settings: Settings, opening: Opening = open_app) -> FastAPI:
 def _lifespan(settings: Settings, opening: Opening) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with opening(settings) as opened:
+        async with opening(settings) as opened, endpoint.open_endpoint() as app.state.mcp:
             app.state.opened = opened
             yield
 
@@ -64,6 +94,7 @@ def _lifespan(settings: Settings, opening: Opening) -> Callable[[FastAPI], Abstr
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
     """The last one added is the outermost."""
+    app.add_middleware(AuditTrail)
     app.add_middleware(BodyLimit, limit=limits_of(settings.server))
     origins = [origin for part in settings.server.cors_origins.split(",") if (origin := part.strip())]
     if origins:
@@ -72,7 +103,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
             allow_origins=origins,
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=[errors.REQUEST_ID_HEADER],
+            expose_headers=[errors.REQUEST_ID_HEADER, NEW_TOKEN_HEADER],
         )
     app.add_middleware(RequestContext, prefix=_prefix(settings.server.api_prefix))
 

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from fastapi import HTTPException, Request
 from fastapi.routing import APIRoute
-from pydantic import SecretStr
 from starlette.responses import Response
 
+from lightrag_server.access.keys import PREFIX
+from lightrag_server.access.service import Access, Found
+from lightrag_server.api.errors import path_of
+from lightrag_server.api.sites import refuse_changes_by_other_origins, refuse_other_names
 from lightrag_server.core.access import EVERYBODY, NOBODY, Caller, Scope
+from lightrag_server.engine.register import clean_name
 
 PUBLIC_PATHS = frozenset(
     {
         "/",
-        "/health",
         "/health/ready",
         "/auth-status",
+        "/login",
         "/docs",
         "/docs/oauth2-redirect",
         "/redoc",
-        "/openapi.json",
         "/static/api-docs/{name}",
+        "/ui/customization",
+        "/ui/customization/assets/{asset_hash}/{asset_id}",
     }
 )
-"""Route templates anybody may call; `/health` then answers its short form."""
+"""Route templates anybody may call. The pages of the documentation are among them, since a browser sends no key when
+it opens one, and tell nothing of this installation; the description that they load is not."""
 
 READ_POSTS = frozenset(
     {
@@ -33,6 +39,17 @@ READ_POSTS = frozenset(
         "/query/stream",
         "/query/data",
         "/documents/paginated",
+        "/logout",
+        "/api/show",
+        "/api/chat",
+        "/api/generate",
+        "/api/embed",
+        "/api/embeddings",
+        "/v1/chat/completions",
+        "/v1/embeddings",
+        "/api/v1/chat/completions",
+        "/api/v1/embeddings",
+        "/mcp",
     }
 )
 """Route templates that change nothing although their method is not GET."""
@@ -40,6 +57,15 @@ READ_POSTS = frozenset(
 ADMIN_BEGINNINGS = ("/auth/keys", "/auth/audit", "/workspaces")
 """Beginnings of route templates that are for administrators; reading the list of workspaces is for everybody."""
 
+NEVER_OPEN = frozenset({"/auth/verify", "/logout"})
+"""Route templates that WHITELIST_PATHS does not open, beside those for administrators."""
+
+NOT_RENEWING = frozenset(
+    {"/health", "/documents/paginated", "/documents/pipeline_status", "/documents/status_counts", "/logout"}
+)
+"""Route templates that pages call by themselves: somebody who has left must not stay logged in."""
+
+NEW_TOKEN_HEADER = "X-New-Token"
 BEARER = "bearer "
 
 
@@ -50,52 +76,102 @@ class GuardedRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def guarded(request: Request) -> Response:
-            await authorise(request, self.path)
-            return await handle(request)
+            route = self.template(request)
+            await authorise(request, route)
+            response = await handle(request)
+            _renew(request, route, response)
+            return response
 
         return guarded
 
+    def template(self, request: Request) -> str:
+        """The whole one: a router that was included under a prefix knows only its own part."""
+        context = request.scope.get("fastapi", {}).get("effective_route_context")
+        return getattr(context, "path", None) or self.path
+
 
 async def authorise(request: Request, route: str) -> Caller:
-    """Let the request pass, with its caller in `request.state.caller`, or raise 401 or 403 in LightRAG's words."""
-    caller = NOBODY if route in PUBLIC_PATHS and not is_authorised(request) else _known(request)
-    request.state.caller = caller
-    return caller
+    """Let the request pass, with its caller in `request.state.caller` and what it needs in `request.state.required`,
+    or raise 401 or 403.
+
+    What needs more than reading is noted for the audit trail: `audited(request)`.
+    """
+    state = request.state
+    state.caller, state.token, state.required = NOBODY, None, required_scope(request.method, route)
+    if route not in PUBLIC_PATHS:
+        await _authorise(request, route, state.required)
+    return state.caller
+
+
+async def _authorise(request: Request, route: str, required: Scope) -> None:
+    state, access = request.state, access_of(request)
+    if required is not Scope.READ:
+        audited(request)
+    found = await access.identify(_offered(request))
+    if found.caller:
+        state.caller, state.token = found.caller, found.token
+    if not state.caller.may(required):
+        if not _is_open(access, request, route, required):
+            raise _refusal(access, request, found, required)
+        state.caller = _visitor(request, required)
+    if state.caller == EVERYBODY:
+        refuse_other_names(request)
+    if state.caller.kind == "anonymous":
+        refuse_changes_by_other_origins(request)
 
 
 def required_scope(method: str, route: str) -> Scope:
     """What a caller must be allowed to do: GET reads, everything else writes, unless listed otherwise."""
-    if route.startswith(ADMIN_BEGINNINGS) and (method, route) != ("GET", "/workspaces"):
+    if route.startswith(ADMIN_BEGINNINGS) and not (method == "GET" and route.startswith("/workspaces")):
         return Scope.ADMIN
     if method in ("GET", "HEAD") or route in READ_POSTS:
         return Scope.READ
     return Scope.WRITE
 
 
+def access_of(request: Request) -> Access:
+    return request.app.state.opened.access
+
+
 def caller_of(request: Request) -> Caller:
     return request.state.caller
 
 
-def is_authorised(request: Request) -> bool:
-    """Whether a caller of a public route may see its full answer."""
-    key = _configured(request)
-    return key is None or any(_equal(text, key) for text in _offered(request))
+def audited(request: Request, caller: Caller | None = None) -> None:
+    """Leave a row in the audit trail once the request is answered; of this caller, when it is not the request's."""
+    request.state.is_audited = True
+    if caller:
+        request.state.caller = caller
 
 
-def _known(request: Request) -> Caller:
-    key = _configured(request)
-    if key is None:
-        return EVERYBODY
+def _is_open(access: Access, request: Request, route: str, required: Scope) -> bool:
+    is_listed = access.whitelist.has(path_of(request.scope))
+    return is_listed and required is not Scope.ADMIN and route not in NEVER_OPEN
+
+
+def _visitor(request: Request, scope: Scope) -> Caller:
+    """Somebody without a credential on an open path: does this one thing, in the configured workspace."""
+    return replace(NOBODY, scope=scope, workspaces=(clean_name(request.app.state.settings.server.workspace),))
+
+
+def _refusal(access: Access, request: Request, found: Found, required: Scope) -> HTTPException:
+    """LightRAG's statuses; its front end knows the two sentences about keys by their words."""
+    if found.caller:
+        return HTTPException(403, f"This credential may only {found.caller.scope}; this needs the scope {required}.")
     offered = _offered(request)
-    if not offered:
-        raise HTTPException(403, "API Key required")
-    if not any(_equal(text, key) for text in offered):
-        raise HTTPException(403, "Invalid API Key")
-    return Caller("LIGHTRAG_API_KEY", "key", Scope.ADMIN)
+    if access.has_accounts and not (offered and _are_keys(request, offered)):
+        sentence = _token_sentence(found) if offered else "No credentials provided. Please login."
+        return HTTPException(401, sentence, {"WWW-Authenticate": "Bearer"})
+    return HTTPException(403, "Invalid API Key" if offered and not found.has_guest_token else "API Key required")
 
 
-def _configured(request: Request) -> SecretStr | None:
-    return request.app.state.settings.server.key
+def _token_sentence(found: Found) -> str:
+    return "A guest's token opens nothing here. Please login." if found.has_guest_token else "Invalid token"
+
+
+def _are_keys(request: Request, offered: list[str]) -> bool:
+    """Whether what was offered were all keys: sent as such, or recognisable."""
+    return "authorization" not in request.headers or all(text.startswith(PREFIX) for text in offered)
 
 
 def _offered(request: Request) -> list[str]:
@@ -104,8 +180,15 @@ def _offered(request: Request) -> list[str]:
     for value in request.headers.getlist("authorization"):
         if value.lower().startswith(BEARER):
             offered.append(value[len(BEARER) :].strip())
-    return [text for text in offered if text]
+    return [_as_sent(text) for text in offered if text]
 
 
-def _equal(offered: str, key: SecretStr) -> bool:
-    return hmac.compare_digest(offered.encode("utf-8", "replace"), key.get_secret_value().encode())
+def _as_sent(text: str) -> str:
+    """Headers are bytes; ours are read as UTF-8."""
+    return text.encode("latin-1").decode("utf-8", "surrogateescape")
+
+
+def _renew(request: Request, route: str, response: Response) -> None:
+    token = request.state.token
+    if token and route not in NOT_RENEWING and (fresh := access_of(request).renewed(token)):
+        response.headers[NEW_TOKEN_HEADER] = fresh

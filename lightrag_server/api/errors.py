@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 from fastapi import FastAPI, Request
@@ -74,19 +75,32 @@ def _openai(status: int, detail: Any, code: str) -> dict[str, Any]:
     return {"error": {"message": _sentence(detail), "type": kind, "param": _parameter(detail), "code": code}}
 
 
-FAMILIES: tuple[tuple[tuple[str, ...], Body], ...] = (
-    (("/v1/", "/api/v1/"), _openai),
-    (("/api/",), _ollama),
-)
-"""Beginnings of paths whose errors have a form of their own, longest first."""
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Paths whose errors have a form of their own. `invalid` is the status of input that cannot be used."""
+
+    beginnings: tuple[str, ...]
+    body: Body
+    invalid: int = 422
+
+
+FAMILIES = (Family(("/v1/", "/api/v1/"), _openai, invalid=400), Family(("/api/",), _ollama, invalid=400))
+"""Longest beginnings first."""
+_LIGHTRAG = Family(("/",), _lightrag)
 
 
 def body_for(path: str, status: int, detail: Any, code: str = "") -> dict[str, Any]:
     """The body of an error at this path (without the prefix of a reverse proxy)."""
-    for beginnings, body in FAMILIES:
-        if path.startswith(beginnings):
-            return body(status, detail, code or _CODES.get(status, "error"))
-    return _lightrag(status, detail, code)
+    return _family(path).body(status, detail, code or _CODES.get(status, "error"))
+
+
+def invalid_status(path: str) -> int:
+    """The status of input that cannot be used, at this path."""
+    return _family(path).invalid
+
+
+def _family(path: str) -> Family:
+    return next((family for family in FAMILIES if path.startswith(family.beginnings)), _LIGHTRAG)
 
 
 def path_of(scope: Scope) -> str:
@@ -116,11 +130,12 @@ def shown_message(error: errors.LightRAGError, identifier: str) -> str:
 
 def _known(request: Request, error: Exception) -> Response:
     known = cast(errors.LightRAGError, error)
-    status = status_of(known)
+    path = path_of(request.scope)
+    status = _family(path).invalid if isinstance(known, errors.BadQuery) else status_of(known)
     if status == 500:
         # logged with its trace where the request id is bound, and answered there
         raise known
-    body = body_for(path_of(request.scope), status, known.message, known.code)
+    body = body_for(path, status, known.message, known.code)
     if "detail" in body:
         body |= {"code": known.code, "request_id": request_id(request)}
     return JSONResponse(body, status, _retry_after(known, status))
@@ -144,7 +159,9 @@ def _invalid(request: Request, error: Exception) -> Response:
     found = [_shown(item) for item in cast(RequestValidationError, error).errors()]
     if request.url.path.endswith("/query/data"):
         return JSONResponse(failure(f"Validation error: {'; '.join(map(_as_text, found))}"), 400)
-    return JSONResponse(body_for(path_of(request.scope), 422, found), 422)
+    path = path_of(request.scope)
+    status = _family(path).invalid
+    return JSONResponse(body_for(path, status, found), status)
 
 
 def failure(message: str, metadata: dict[str, Any] | None = None) -> dict[str, Any]:

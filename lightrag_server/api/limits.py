@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from fastapi import HTTPException
@@ -16,8 +17,24 @@ DEFAULT_BYTES = MIB
 TEXT_BYTES = 50 * MIB
 FORM_OVERHEAD_BYTES = MIB
 
-UPLOADS = frozenset({"/documents/upload", "/documents/file", "/documents/batch"})
-TEXTS = frozenset({"/documents/text", "/documents/texts"})
+UPLOADS = frozenset({"/documents/upload", "/documents/file", "/documents/batch", "/graph/import"})
+DOCUMENT = re.compile(r"/documents/doc-[0-9a-f]{32}")
+"""Where a document's next version is sent to."""
+TEXTS = frozenset(
+    {
+        "/documents/text",
+        "/documents/texts",
+        "/api/chat",
+        "/api/generate",
+        "/api/embed",
+        "/v1/chat/completions",
+        "/v1/embeddings",
+        "/api/v1/chat/completions",
+        "/api/v1/embeddings",
+        "/mcp",
+    }
+)
+"""Routes that take long texts, many of them, or images."""
 
 Limit = Callable[[str], int | None]
 """The most bytes a path accepts; None means any number."""
@@ -27,7 +44,7 @@ def limits_of(server: ServerSettings) -> Limit:
     def limit(path: str) -> int | None:
         if server.max_body_bytes == 0:
             return None
-        if path in UPLOADS:
+        if path in UPLOADS or DOCUMENT.fullmatch(path):
             return server.max_upload_bytes + FORM_OVERHEAD_BYTES
         if server.max_body_bytes is not None:
             return server.max_body_bytes

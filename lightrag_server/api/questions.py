@@ -3,15 +3,24 @@ collected stream."""
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lightrag_server.core.context import render as context_text
 from lightrag_server.core.records import Budget, Context, Mode, Question, Usage
+from lightrag_server.engine.answers import NO_CONTEXT
 from lightrag_server.engine.events import Event, Finished, References, Step, Text
+from lightrag_server.engine.workspace import Workspace
+from lightrag_server.ports.llm import FinishReason
 from lightrag_server.settings.query import QuerySettings
 
 Events = AsyncGenerator[Event, None]
+
+_TASK = re.compile(r"\s*### Task\b.*<chat_history>", re.DOTALL)
+_TOLD = re.compile(r"\n<chat_history>\n(?:USER|ASSISTANT|SYSTEM):")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +32,7 @@ class Answer:
     usage: Usage
     seconds: float
     is_generated: bool
+    finish: FinishReason = "stop"
 
 
 def question(text: str, mode: Mode, defaults: QuerySettings, **given: Any) -> Question:
@@ -38,10 +48,16 @@ def question(text: str, mode: Mode, defaults: QuerySettings, **given: Any) -> Qu
     return replace(plain, **given)
 
 
+def is_task(text: str) -> bool:
+    """Whether a chat front end asks for a title, tags, follow-ups, searches or a completion of the chat it quotes:
+    work for the model alone."""
+    return bool(_TASK.match(text) or _TOLD.search(text))
+
+
 async def collect(events: Events) -> Answer:
     """The whole stream as one value."""
     parts: list[str] = []
-    context, usage, seconds, is_generated = Context(), Usage(), 0.0, False
+    context, last = Context(), Finished(Usage(), 0.0, generated=False)
     async for event in events:
         match event:
             case References():
@@ -49,7 +65,16 @@ async def collect(events: Events) -> Answer:
             case Text():
                 parts.append(event.delta)
             case Finished():
-                usage, seconds, is_generated = event.usage, event.seconds, event.generated
+                last = event
             case Step():
                 pass
-    return Answer("".join(parts), context, usage, seconds, is_generated)
+    return Answer("".join(parts), context, last.usage, last.seconds, last.generated, last.finish)
+
+
+async def evidence(workspace: Workspace, question: Question) -> AsyncGenerator[Event, None]:
+    """The evidence as the answer's text, without an LLM call."""
+    began = time.perf_counter()
+    context = await workspace.query.retrieve(question)
+    yield References(context)
+    yield Text(NO_CONTEXT if context.is_empty else context_text(context))
+    yield Finished(Usage(), time.perf_counter() - began, generated=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import binascii
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from typing import Any, cast
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from lightrag_server.bindings import failures
 from lightrag_server.bindings.thresholds import PASSAGE_TOKENS, threshold_of
 from lightrag_server.compute import Compute
-from lightrag_server.core.records import Usage
+from lightrag_server.core.records import Turn, Usage
 from lightrag_server.ports.embedding import Purpose
 from lightrag_server.ports.llm import ChatReply, ChatRequest, FinishReason
 from lightrag_server.settings.bindings import EmbeddingSettings, LLMSettings
@@ -58,6 +59,14 @@ def _refused(vendor: str, error: ollama.ResponseError) -> Exception:
     response = getattr(error.__context__, "response", None)
     wait = failures.retry_after_s(response.headers) if response is not None else None
     return failures.refused(vendor, error.status_code, retry_after_s=wait)
+
+
+def _message(turn: Turn) -> dict[str, Any]:
+    """Images as bytes: a text the SDK would first try as the path of a file."""
+    message: dict[str, Any] = {"role": turn.role, "content": turn.content}
+    if turn.images:
+        message["images"] = [binascii.a2b_base64(image.data) for image in turn.images]
+    return message
 
 
 class OllamaChat:
@@ -120,10 +129,15 @@ class OllamaChat:
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         temperature = self._temperature if request.temperature is None else request.temperature
-        options = {"num_ctx": self._context_tokens, "num_predict": request.max_tokens, "temperature": temperature}
+        options = {
+            "num_ctx": self._context_tokens,
+            "num_predict": request.max_tokens,
+            "temperature": temperature,
+            "stop": list(request.stop) or None,
+        }
         return {
             "model": self._model,
-            "messages": [{"role": turn.role, "content": turn.content} for turn in request.messages],
+            "messages": [_message(turn) for turn in request.messages],
             "format": request.json_schema,
             "options": {name: value for name, value in options.items() if value is not None},
         }

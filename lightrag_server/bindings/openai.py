@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from lightrag_server.bindings import failures
 from lightrag_server.bindings.thresholds import PASSAGE_TOKENS, threshold_of
 from lightrag_server.compute import Compute
-from lightrag_server.core.records import Usage
+from lightrag_server.core.records import Turn, Usage
 from lightrag_server.errors import ConfigError
 from lightrag_server.ports.embedding import Purpose
 from lightrag_server.ports.llm import ChatReply, ChatRequest, FinishReason
@@ -31,6 +31,8 @@ DEFAULT_HOST = "https://api.openai.com/v1"
 DEFAULT_MODEL = "gpt-4o-mini"
 DEFAULT_EMBEDDING_MODEL = "text-embedding-3-small"
 CONNECT_TIMEOUT_S = 10.0
+MAX_STOPS = 4
+"""What the interface takes; `Stopping` sees to the rest."""
 _THREAD_FROM_CHARS = 256 * 1024
 """Bodies from this size take more than a millisecond to decode and leave the event loop."""
 
@@ -84,17 +86,20 @@ class Dialect:
     structured: Literal["json_schema", "json_object", "none"] = "json_schema"
     limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     temperature: bool = True
+    stop: bool = True
     stream_usage: bool = True
 
     def body(self, request: ChatRequest, *, model: str, temperature: float | None, stream: bool) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": model,
-            "messages": [{"role": turn.role, "content": turn.content} for turn in request.messages],
+            "messages": [{"role": turn.role, "content": _content(turn)} for turn in request.messages],
         }
         if request.max_tokens is not None:
             body[self.limit] = request.max_tokens
         if temperature is not None and self.temperature:
             body["temperature"] = temperature
+        if request.stop and self.stop:
+            body["stop"] = list(request.stop[:MAX_STOPS])
         if request.json_schema is not None and self.structured != "none":
             body["response_format"] = self._response_format(request.json_schema)
         if stream:
@@ -116,11 +121,20 @@ class Dialect:
             return replace(self, limit="max_completion_tokens")
         if error.param == "temperature" and "temperature" in body:
             return replace(self, temperature=False)
+        if error.param == "stop" and "stop" in body:
+            return replace(self, stop=False)
         if "response_format" in body:
             return replace(self, structured="json_object" if self.structured == "json_schema" else "none")
         if "stream_options" in body:
             return replace(self, stream_usage=False)
         return None
+
+
+def _content(turn: Turn) -> str | list[dict[str, Any]]:
+    if not turn.images:
+        return turn.content
+    urls = [{"type": "image_url", "image_url": {"url": image.url}} for image in turn.images]
+    return [{"type": "text", "text": turn.content}, *urls] if turn.content else urls
 
 
 class OpenAIChat:

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from lightrag_server.bindings.batching import BatchedEmbedder
+from lightrag_server.bindings.stopping import Stopping
 from lightrag_server.bindings.wrappers import Backoff, Cached, Counting, Limited, Limiter, Retrying
 from lightrag_server.compute import Compute
 from lightrag_server.errors import ConfigError
@@ -60,9 +61,16 @@ def open_llm(
     if settings.binding == "local" and not writes_locally(settings):
         return None
     limiter = limiter or Limiter(settings.max_async)
-    llm: LLM = load(settings.binding, LLMS[settings.binding], settings, compute)
+    llm: LLM = Stopping(load(settings.binding, LLMS[settings.binding], settings, compute))
     llm = Retrying(Limited(llm, limiter), Backoff(settings.max_retries))
     return Counting(Cached(llm, cache) if cache else llm, limiter)
+
+
+def open_vision(settings: LLMSettings | None, compute: Compute, limiter: Limiter) -> Counting | None:
+    """The model for questions with images, as `open_llm` opens one; None without settings."""
+    if settings is not None and settings.binding == "local":
+        raise ConfigError("VLM_LLM_MODEL needs VLM_LLM_BINDING=ollama or openai: local models see no images")
+    return open_llm(settings, None, compute, limiter) if settings else None
 
 
 def open_embedder(settings: EmbeddingSettings, compute: Compute) -> BatchedEmbedder:

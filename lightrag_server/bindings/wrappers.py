@@ -128,40 +128,60 @@ class Retrying:
 
 
 class Cached:
-    """Keeps complete replies that ended by themselves. Streams are not kept, but replayed from a kept reply.
+    """Keeps complete replies that ended by themselves, whether they came whole or as a stream, and replays them.
 
     Rows outlive the process and may be shared by all that use the same store; the key covers identity and request.
+    It begins with `kind`, so that replies can be removed by what they were asked for.
     """
 
-    def __init__(self, inner: LLM, store: KVStore) -> None:
+    def __init__(self, inner: LLM, store: KVStore, kind: str = "query") -> None:
         self.identity = inner.identity
         self._inner = inner
         self._store = store
+        self._kind = kind
 
     async def complete(self, request: ChatRequest) -> ChatReply:
-        key = cache_key(self.identity, request)
+        key = self._key(request)
         if (kept := await self._kept(key)) is not None:
             return kept
         reply = await self._inner.complete(request)
-        if reply.finish_reason == "stop" and reply.text.strip():
-            usage = {"prompt_tokens": reply.usage.prompt_tokens, "completion_tokens": reply.usage.completion_tokens}
-            try:
-                await self._store.put({key: {"text": reply.text, "identity": self.identity, **usage}})
-            except StorageUnavailable as error:  # a full disk is no reason to lose the reply
-                log.warning("a reply is not kept: %s", error)
+        await self._keep(key, reply)
         return reply
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[str | ChatReply]:
-        if (kept := await self._kept(cache_key(self.identity, request))) is not None:
+        key = self._key(request)
+        if (kept := await self._kept(key)) is not None:
             yield kept.text
             yield kept
             return
         async with aclosing(self._inner.stream(request)) as items:
             async for item in items:
+                if isinstance(item, ChatReply):
+                    await self._keep(key, item)
                 yield item
 
     async def close(self) -> None:
         await self._inner.close()
+
+    async def forget(self, request: ChatRequest) -> ChatReply | None:
+        """Remove and return the kept reply; None where none is kept."""
+        key = self._key(request)
+        reply = await self._kept(key)
+        if reply is not None:
+            await self._store.delete([key])
+        return reply
+
+    def _key(self, request: ChatRequest) -> str:
+        return f"{self._kind}:{cache_key(self.identity, request)}"
+
+    async def _keep(self, key: str, reply: ChatReply) -> None:
+        if reply.finish_reason != "stop" or not reply.text.strip():
+            return
+        usage = {"prompt_tokens": reply.usage.prompt_tokens, "completion_tokens": reply.usage.completion_tokens}
+        try:
+            await self._store.put({key: {"text": reply.text, "identity": self.identity, **usage}})
+        except StorageUnavailable as error:  # a full disk is no reason to lose the reply
+            log.warning("a reply is not kept: %s", error)
 
     async def _kept(self, key: str) -> ChatReply | None:
         row = (await self._store.get([key])).get(key)

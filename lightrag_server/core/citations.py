@@ -15,6 +15,12 @@ def checked(text: str, known: Collection[str]) -> str:
     return _MARK.sub(lambda match: _kept(match, known), text)
 
 
+def marks(text: str) -> Iterator[tuple[int, int, str]]:
+    """Start, end and number of each citation; a mark of several numbers gives one for each."""
+    for match in _MARK.finditer(text):
+        yield from ((match.start(), match.end(), number) for number in _NUMBER.findall(match.group(1)))
+
+
 def _kept(match: re.Match[str], known: Collection[str]) -> str:
     numbers = [n for n in _NUMBER.findall(match.group(1)) if n in known]
     return f"[{', '.join(numbers)}]" if numbers else ""

@@ -29,6 +29,7 @@ from lightrag_server.core.records import (
     Relation,
     RelationMention,
     Stage,
+    Version,
     Window,
 )
 from lightrag_server.errors import InvalidInput
@@ -68,11 +69,15 @@ def document_to_row(document: Document) -> Row:
             "content_summary": document.content_summary,
             "content_length": document.content_length,
             "content_hash": document.content_hash,
-            "chunk_ids": _chunk_ids_to_row(document),
+            "chunk_ids": _chunk_ids_to_row(document.id, document.chunk_ids),
             "profile": document.profile.value if document.profile else None,
             "error": document.error,
             "blob_key": document.blob_key,
             "metadata": document.metadata,
+            "attributes": document.attributes,
+            "tags": list(document.tags),
+            "is_enabled": None if document.is_enabled else False,
+            "serving": _version_to_row(document.id, document.serving) if document.serving else None,
         }
     )
 
@@ -90,27 +95,54 @@ def document_from_row(row: Row) -> Document:
         content_summary=row.get("content_summary", ""),
         content_length=row.get("content_length", 0),
         content_hash=row.get("content_hash"),
-        chunk_ids=_chunk_ids_from_row(row),
+        chunk_ids=_chunk_ids_from_row(row["id"], row),
         profile=Profile(profile) if profile else None,
         error=row.get("error"),
         blob_key=row.get("blob_key"),
         metadata=row.get("metadata", {}),
+        attributes=row.get("attributes", {}),
+        tags=tuple(row.get("tags", ())),
+        is_enabled=row.get("is_enabled", True),
+        serving=_version_from_row(row["id"], row["serving"]) if "serving" in row else None,
     )
 
 
-def _chunk_ids_to_row(document: Document) -> int | list[str] | None:
+def _version_to_row(document: str, version: Version) -> Row:
+    return {
+        "blob_key": version.blob_key,
+        "content_hash": version.content_hash,
+        "content_summary": version.content_summary,
+        "content_length": version.content_length,
+        "chunk_ids": _chunk_ids_to_row(document, version.chunk_ids) or 0,
+        "profile": version.profile.value if version.profile else None,
+        "metadata": version.metadata,
+    }
+
+
+def _version_from_row(document: str, row: Row) -> Version:
+    return Version(
+        blob_key=row["blob_key"],
+        content_hash=row["content_hash"],
+        content_summary=row["content_summary"],
+        content_length=row["content_length"],
+        chunk_ids=_chunk_ids_from_row(document, row),
+        profile=Profile(row["profile"]) if row["profile"] else None,
+        metadata=row["metadata"],
+    )
+
+
+def _chunk_ids_to_row(document: str, ids: Sequence[str]) -> int | list[str] | None:
     """Their number where they are the ids of this document's chunks in order, which is nearly always."""
-    ids = document.chunk_ids
     if not ids:
         return None
-    is_regular = all(given == chunk_id(document.id, index) for index, given in enumerate(ids))
+    is_regular = all(given == chunk_id(document, index) for index, given in enumerate(ids))
     return len(ids) if is_regular else list(ids)
 
 
-def _chunk_ids_from_row(row: Row) -> tuple[str, ...]:
+def _chunk_ids_from_row(document: str, row: Row) -> tuple[str, ...]:
     stored: int | list[str] = row.get("chunk_ids", 0)
     if isinstance(stored, int):
-        return tuple(chunk_id(row["id"], index) for index in range(stored))
+        return tuple(chunk_id(document, index) for index in range(stored))
     return tuple(stored)
 
 
@@ -230,7 +262,13 @@ def entity_to_row(entity: Entity) -> Row:
         "names": _fragments_to_row(entity.names),
         "mentions": entity.mentions,
     }
-    return row | _without_empty({"file_paths": list(entity.file_paths), "created_at": entity.created_at})
+    optional: Row = {
+        "file_paths": list(entity.file_paths),
+        "created_at": entity.created_at,
+        "is_curated": entity.is_curated or None,
+        "folded": entity_to_row(entity.folded) if entity.folded else None,
+    }
+    return row | _without_empty(optional)
 
 
 def entity_from_row(row: Row) -> Entity:
@@ -244,6 +282,8 @@ def entity_from_row(row: Row) -> Entity:
         mentions=row["mentions"],
         file_paths=tuple(row.get("file_paths", ())),
         created_at=row.get("created_at", ""),
+        is_curated=row.get("is_curated", False),
+        folded=entity_from_row(row["folded"]) if "folded" in row else None,
     )
 
 
@@ -259,6 +299,8 @@ def relation_to_row(relation: Relation) -> Row:
         "names": None if relation.names == relation.pair else list(relation.names),
         "file_paths": list(relation.file_paths),
         "created_at": relation.created_at,
+        "is_curated": relation.is_curated or None,
+        "folded": relation_to_row(relation.folded) if relation.folded else None,
     }
     return row | _without_empty(optional)
 
@@ -275,6 +317,8 @@ def relation_from_row(row: Row) -> Relation:
         mentions=row["mentions"],
         file_paths=tuple(row.get("file_paths", ())),
         created_at=row.get("created_at", ""),
+        is_curated=row.get("is_curated", False),
+        folded=relation_from_row(row["folded"]) if "folded" in row else None,
     )
 
 

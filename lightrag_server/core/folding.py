@@ -76,22 +76,37 @@ class Contributions:
         return [*self.entities, *(ids.subject_of(pair) for pair in self.relations)]
 
 
-def contributions_of(source: Source, extraction: Extraction) -> Contributions:
+Aliases = Mapping[str, str]
+"""Keys of names that were merged into another entity → that entity's key."""
+NO_ALIASES: Aliases = {}
+
+
+def contributions_of(source: Source, extraction: Extraction, aliases: Aliases = NO_ALIASES) -> Contributions:
     """Group what a chunk's extraction says by subject. Ends of relations that were not listed become entities too."""
-    return grouped(source, enumerate(extraction.entities), enumerate(extraction.relations, len(extraction.entities)))
+    relations = enumerate(extraction.relations, len(extraction.entities))
+    return grouped(source, enumerate(extraction.entities), relations, aliases)
+
+
+def key_of(name: str, aliases: Aliases) -> str:
+    """The key under which a name is told."""
+    key = ids.entity_key(name)
+    return aliases.get(key, key)
 
 
 def grouped(
-    source: Source, entities: Iterable[tuple[int, EntityMention]], relations: Iterable[tuple[int, RelationMention]]
+    source: Source,
+    entities: Iterable[tuple[int, EntityMention]],
+    relations: Iterable[tuple[int, RelationMention]],
+    aliases: Aliases = NO_ALIASES,
 ) -> Contributions:
     """The same for a selection of mentions, each with its number in the extraction (relations behind entities)."""
     mentions: dict[str, list[tuple[int, EntityMention]]] = {}
     rows: dict[Pair, list[tuple[int, RelationMention]]] = {}
     for ordinal, mention in entities:
-        if key := ids.entity_key(mention.name):
+        if key := key_of(mention.name, aliases):
             mentions.setdefault(key, []).append((ordinal, mention))
     for ordinal, relation in relations:
-        a, b = ids.entity_key(relation.source), ids.entity_key(relation.target)
+        a, b = key_of(relation.source, aliases), key_of(relation.target, aliases)
         if a and b and a != b:
             rows.setdefault(ids.pair_of(a, b), []).append((ordinal, relation))
             for key, name in ((a, relation.source), (b, relation.target)):

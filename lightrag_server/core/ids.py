@@ -32,6 +32,12 @@ def chunk_id(document: str, index: int) -> str:
     return f"{document}-chunk-{index:03d}"
 
 
+def document_of(chunk: str) -> str | None:
+    """The document of a chunk; None for an id that `chunk_id` does not make, such as that of what people add."""
+    document, marker, index = chunk.rpartition("-chunk-")
+    return document if marker and document and index.isdecimal() else None
+
+
 def window_id(chunk: str, index: int) -> str:
     return f"{chunk}-w{index}"
 
@@ -49,6 +55,17 @@ def display_name(name: str) -> str:
     while len(clean) >= 2 and clean[0] in _QUOTES and clean[-1] in _QUOTES:
         clean = clean[1:-1].strip()
     return clean[:MAX_KEY_CHARS]
+
+
+def name_flaw(name: str) -> str | None:
+    """What keeps a text from being the name of something new; None when it may be one."""
+    if not entity_key(name):
+        return "holds no letter, digit or sign"
+    if len(name.strip()) > MAX_KEY_CHARS:
+        return f"has more than {MAX_KEY_CHARS} characters"
+    if any(unicodedata.category(c) == "Cc" for c in display_name(name)):
+        return "holds a control character"
+    return None
 
 
 @lru_cache(maxsize=32_768)

@@ -228,6 +228,9 @@ class Entity:
     """Number of chunks that mention it."""
     file_paths: tuple[str, ...] = ()
     created_at: str = ""
+    is_curated: bool = False
+    folded: Entity | None = None
+    """Of a curated one: what chunks alone say; None when they say nothing."""
 
     @property
     def description(self) -> str:
@@ -247,6 +250,9 @@ class Relation:
     mentions: int
     file_paths: tuple[str, ...] = ()
     created_at: str = ""
+    is_curated: bool = False
+    folded: Relation | None = None
+    """As of an entity."""
 
     @property
     def description(self) -> str:
@@ -268,6 +274,10 @@ class Image:
 
     media_type: str
     data: str
+
+    @property
+    def url(self) -> str:
+        return f"data:{self.media_type};base64,{self.data}"
 
 
 @dataclass(frozen=True, slots=True)

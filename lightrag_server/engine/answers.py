@@ -15,7 +15,7 @@ from lightrag_server.core.fusion import interleave
 from lightrag_server.core.passages import Sentence, lexical_scores, names_in, sentences_of
 from lightrag_server.core.prompts import prompt
 from lightrag_server.core.questions import has_pronoun, parts_of, split, with_subject
-from lightrag_server.core.records import Context, Passage, Question, Turn, Usage
+from lightrag_server.core.records import Context, Passage, Question, Turn
 from lightrag_server.core.times import asks_when, names_day, points_at_day
 from lightrag_server.errors import InvalidInput
 from lightrag_server.ports.embedding import Embedder
@@ -33,14 +33,14 @@ TOLD_IN = 3
 
 
 class Answerer(Protocol):
-    """Text deltas, then the usage."""
+    """Text deltas, then what the model says of its reply, where one wrote it."""
 
     is_generative: bool
     """Whether a model writes the answers."""
 
-    def answer(self, question: Question, context: Context) -> AsyncGenerator[str | Usage]: ...
+    def answer(self, question: Question, context: Context) -> AsyncGenerator[str | ChatReply]: ...
 
-    def converse(self, question: Question) -> AsyncGenerator[str | Usage]:
+    def converse(self, question: Question) -> AsyncGenerator[str | ChatReply]:
         """Mode bypass: the model alone, with the history."""
         ...
 
@@ -53,23 +53,20 @@ class GeneratedAnswer:
     def __init__(self, llm: LLM) -> None:
         self._llm = llm
 
-    async def answer(self, question: Question, context: Context) -> AsyncGenerator[str | Usage]:
-        system = answer_prompt(question, context)
-        request = ChatRequest((Turn("system", system), *question.history, Turn("user", question.text)))
+    async def answer(self, question: Question, context: Context) -> AsyncGenerator[str | ChatReply]:
+        request = _request(question, answer_prompt(question, context))
         citations = CitationFilter([r.id for r in context.references])
         async with aclosing(self._llm.stream(request)) as stream:
             async for item in stream:
                 for ready in citations.flush() if isinstance(item, ChatReply) else citations.feed(item):
                     yield ready
                 if isinstance(item, ChatReply):
-                    yield item.usage
+                    yield item
 
-    async def converse(self, question: Question) -> AsyncGenerator[str | Usage]:
-        system = (Turn("system", question.user_prompt),) if question.user_prompt else ()
-        request = ChatRequest((*system, *question.history, Turn("user", question.text)))
-        async with aclosing(self._llm.stream(request)) as stream:
+    async def converse(self, question: Question) -> AsyncGenerator[str | ChatReply]:
+        async with aclosing(self._llm.stream(_request(question, question.user_prompt))) as stream:
             async for item in stream:
-                yield item.usage if isinstance(item, ChatReply) else item
+                yield item
 
 
 class ExtractiveAnswer:
@@ -83,7 +80,7 @@ class ExtractiveAnswer:
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
 
-    async def answer(self, question: Question, context: Context) -> AsyncGenerator[str | Usage]:
+    async def answer(self, question: Question, context: Context) -> AsyncGenerator[str | ChatReply]:
         sentences = sentences_of(context.passages)
         if not sentences:
             yield NO_CONTEXT
@@ -93,7 +90,7 @@ class ExtractiveAnswer:
         for n, line in enumerate(lines):
             yield line if n == 0 else f"\n\n{line}"
 
-    async def converse(self, question: Question) -> AsyncGenerator[str | Usage]:
+    async def converse(self, question: Question) -> AsyncGenerator[str | ChatReply]:
         raise InvalidInput("mode bypass needs a language model: set LLM_BINDING")
         yield ""  # makes this a generator
 
@@ -142,6 +139,17 @@ def _named_day(ranking: Sequence[int], picked: Sequence[int], sentences: Sequenc
     own = (n for n, s in enumerate(sentences) if s.document_id == quote.document_id and s.end <= quote.start)
     before = [n for n in own if names_day(sentences[n].text)]
     return sorted(before, key=lambda n: sentences[n].start)[-1:]
+
+
+def _request(question: Question, system: str) -> ChatRequest:
+    wanted = question.sampling
+    told = (Turn("system", system),) if system else ()
+    return ChatRequest(
+        (*told, *question.history, Turn("user", question.text, question.images)),
+        max_tokens=wanted.max_tokens,
+        temperature=wanted.temperature,
+        stop=wanted.stop,
+    )
 
 
 def answer_prompt(question: Question, context: Context) -> str:

@@ -32,7 +32,7 @@ class Clear:
             await self._stores.clear_knowledge()
         for document in documents:
             await self._remove_blobs(document)
-        await asyncio.to_thread(_remove_files, self._input_dir)
+        await asyncio.to_thread(remove_files, self._input_dir)
         async with self._stores.transaction(fence):
             await self._stores.documents.delete([d.id for d in documents])
         await self._queue.note(self._stores.workspace, "Cleared all documents")
@@ -58,14 +58,14 @@ class Clear:
 
     async def _remove_blobs(self, document: Document) -> None:
         for key in (
-            blob_keys.parts(document.id),
+            blob_keys.all_parts(document.id),
             blob_keys.all_parsed(document.id),
             blob_keys.originals(document.id),
         ):
             await self._stores.blobs.delete(self._stores.workspace, key)
 
 
-def _remove_files(folder: Path) -> None:
+def remove_files(folder: Path) -> None:
     if folder.is_dir():
         for path in folder.iterdir():
             if path.is_file() and not path.is_symlink():

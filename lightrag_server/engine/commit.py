@@ -8,21 +8,29 @@ again finds nothing left to do for them.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
+from lightrag_server.core.edits import Edit
 from lightrag_server.core.encoding import chunked_from_bytes
 from lightrag_server.core.records import DocStatus, Document, Stage
 from lightrag_server.engine import blob_keys, job_kinds, parts
 from lightrag_server.engine.clock import Clock
+from lightrag_server.engine.curate import Curate
+from lightrag_server.engine.edits import Edits
 from lightrag_server.engine.plan import Changes, NewChunk, Planner, Slice
 from lightrag_server.engine.sources import source_of
 from lightrag_server.engine.stores import Stores
 from lightrag_server.engine.texts import Vectorizer
-from lightrag_server.errors import DimensionMismatch, StorageCorrupt
+from lightrag_server.engine.versions import committed, forget, key_of
+from lightrag_server.errors import DimensionMismatch, JobLost, LightRAGError, RetryableError, StorageCorrupt
 from lightrag_server.ports.doc_status import Filter
 from lightrag_server.ports.jobs import JobQueue, JobState
 from lightrag_server.ports.kv import Row
+
+log = logging.getLogger(__name__)
 
 SLICE_CHUNKS = 200
 DOCUMENTS_AT_ONCE = 200
@@ -39,22 +47,30 @@ class Commit:
         self._stores = stores
         self._queue = queue
         self._planner = Planner(stores, vectorizer)
+        self._curate = Curate(stores, clock)
+        self._edits = Edits(stores, queue)
         self._embedding_identity = embedding_identity
         self._clock = clock
         self._last_end = -SECONDS_BETWEEN_COMMITS
 
     async def run(self, fence: int) -> int:
-        """Commit all prepared documents and removals; return how many documents. Raises `JobLost` when superseded."""
-        await asyncio.sleep(self._last_end + SECONDS_BETWEEN_COMMITS - time.monotonic())
+        """Carry out all edits, commit all prepared documents and removals; return how many documents. Raises `JobLost`
+        when superseded."""
+        if not await self._stores.edits.count():
+            await asyncio.sleep(self._last_end + SECONDS_BETWEEN_COMMITS - time.monotonic())
         await self._stores.raise_fence(fence)
+        held_up = await self._edit(fence)
         total = 0
         while documents := await self._due():
             async for piece in self._slices(documents):
                 await self._write(piece, fence)
                 await self._clean(piece, fence)
                 await self._tell(piece)
+                held_up = held_up or await self._edit(fence)
             total += len(documents)
         self._last_end = time.monotonic()
+        if held_up:
+            raise held_up
         return total
 
     async def _due(self) -> list[Document]:
@@ -75,7 +91,8 @@ class Commit:
         return idle
 
     async def _slices(self, documents: Sequence[Document]) -> AsyncIterator[Slice]:
-        """Many small documents share a slice; a large one spans several and is finished with its last."""
+        """Many small documents share a slice; a large one spans several and is finished with its last. One that is
+        replaced is never divided: no answer rests on half of each version."""
         piece = Slice()
         for document in documents:
             try:
@@ -85,12 +102,14 @@ class Commit:
                     raise
                 await self._prepare_again(document, error)
                 continue
-            for start in range(0, len(added) + len(removed), SLICE_CHUNKS):
-                if piece.size and piece.size + len(added) + len(removed) - start > SLICE_CHUNKS:
+            size = len(added) + len(removed)
+            step = max(size, 1) if document.serving else SLICE_CHUNKS
+            for start in range(0, size, step):
+                if piece.size and piece.size + size - start > SLICE_CHUNKS:
                     yield piece
                     piece = Slice()
-                piece.added += added[start : start + SLICE_CHUNKS]
-                piece.removed += removed[start : start + SLICE_CHUNKS]
+                piece.added += added[start : start + step]
+                piece.removed += removed[start : start + step]
             (piece.gone if document.stage is Stage.DELETING else piece.finished).append(document)
         yield piece
 
@@ -98,78 +117,115 @@ class Commit:
         """The chunks a document brings and the ids of those it loses."""
         if document.stage is Stage.DELETING:
             return [], await self._stored_chunks(document)
-        workspace = self._stores.workspace
-        key = blob_keys.parsed(document.id, document.blob_key or "", self._embedding_identity)
+        workspace, original = self._stores.workspace, key_of(document)
+        key = blob_keys.parsed(document.id, original, self._embedding_identity)
         kept = await self._stores.blobs.get(workspace, key)
         if kept is None:
             raise StorageCorrupt(f"the prepared text of {document.file_path!r} is gone")
         _, chunks = await asyncio.to_thread(chunked_from_bytes, kept)
         prepared: dict[int, parts.PreparedChunk] = {}
-        for name in await self._stores.blobs.list(workspace, blob_keys.parts(document.id)):
+        for name in await self._stores.blobs.list(workspace, blob_keys.parts(document.id, original)):
             data = await self._stores.blobs.get(workspace, name)
             prepared |= {p.index: p for p in await asyncio.to_thread(parts.decode, data or b"")}
         if missing := [c.index for c in chunks if c.index not in prepared]:
             raise StorageCorrupt(f"the prepared chunks {missing[:5]} of {document.file_path!r} are gone")
-        return [NewChunk(c, source_of(c, document), prepared[c.index]) for c in chunks], []
+        stale = sorted(set(await self._stored_chunks(document)) - {c.id for c in chunks})
+        return [NewChunk(c, source_of(c, document), prepared[c.index]) for c in chunks], stale
 
     async def _prepare_again(self, document: Document, reason: StorageCorrupt) -> None:
         """One document whose prepared work is gone, or was made with another embedding model, holds up no other."""
-        again = document.with_(
-            stage=Stage.ACCEPTED, status=DocStatus.PENDING, updated_at=self._clock().isoformat(), chunk_ids=()
-        )
-        if await self._stores.documents.update(again, {Stage.PREPARED}):
+        now = self._clock().isoformat()
+
+        def change(row: Document) -> Document | None:
+            if row.stage is not Stage.PREPARED or row.blob_key != document.blob_key:
+                return None
+            return row.with_(stage=Stage.ACCEPTED, status=DocStatus.PENDING, updated_at=now, chunk_ids=())
+
+        if await self._stores.documents.update(document.id, change):
             await self._queue.enqueue([job_kinds.prepare(self._stores.workspace, document.id)])
             await self._queue.note(self._stores.workspace, f"Preparing {document.file_path} again: {reason}")
 
     async def _stored_chunks(self, document: Document) -> list[str]:
-        """Also a document deleted while it was being committed has chunks; their ids begin with its own."""
+        """Also a document that was deleted or replaced while it was being committed has chunks; their ids begin with
+        its own."""
         return [key async for key, _ in self._stores.contributions.scan(f"{document.id}-chunk-")]
+
+    async def _edit(self, fence: int) -> RetryableError | None:
+        """Edits by hand, in their order; somebody waits for them, so they go between documents. Returns what makes them
+        wait, such as an embedder that is away: documents need not."""
+        for edit_id, edit in await self._edits.pending():
+            try:
+                await self._carry_out(edit_id, edit, fence)
+            except JobLost:
+                raise
+            except Exception as error:
+                if isinstance(error, RetryableError) and error.retryable:
+                    return error
+                await self._refuse(edit_id, error, fence)
+            await self._edits.forget_outcomes()
+        return None
+
+    async def _carry_out(self, edit_id: str, edit: Edit, fence: int) -> None:
+        change = await self._curate.change_for(edit)
+        changes = await self._planner.plan_change(change)
+        async with self._stores.transaction(fence):
+            await self._put(changes)
+            await self._stores.curated.delete([key for key, row in change.rows.items() if row is None])
+            await self._stores.curated.put({key: row for key, row in change.rows.items() if row is not None})
+            await self._edits.end(edit_id, change.edited)
+
+    async def _refuse(self, edit_id: str, error: Exception, fence: int) -> None:
+        """An edit that cannot be carried out ends: it must not hold up those behind it."""
+        if not isinstance(error, LightRAGError):
+            log.exception("edit failed unexpectedly workspace=%s edit=%s", self._stores.workspace, edit_id)
+        async with self._stores.transaction(fence):
+            await self._edits.end(edit_id, error)
 
     async def _write(self, piece: Slice, fence: int) -> None:
         changes = await self._planner.plan(piece)
-        stores = self._stores
-        async with stores.transaction(fence):
-            await self._check_dimension(changes)
-            await stores.graph.delete(changes.stale_entities, changes.stale_relations, changes.stale_chunks)
-            await stores.entities.delete(changes.stale_entity_vectors)
-            await stores.facts.delete(changes.stale_fact_vectors)
-            await stores.windows.delete(changes.stale_windows)
-            await stores.lexical.delete(changes.stale_windows)
-            await stores.chunks.delete(changes.stale_chunks)
-            await stores.contributions.delete(changes.stale_chunks)
-            await stores.chunks.put(changes.chunks)
-            await stores.contributions.put(changes.contributions)
-            await stores.windows.put(changes.windows)
-            await stores.entities.put(list(changes.entity_vectors.values()))
-            await stores.facts.put(list(changes.fact_vectors.values()))
-            await stores.lexical.put(changes.lexical)
-            await stores.graph.put(changes.entities, changes.relations, changes.evidence)
+        async with self._stores.transaction(fence):
+            await self._put(changes)
             await self._finish_documents(piece)
 
+    async def _put(self, changes: Changes) -> None:
+        stores = self._stores
+        await self._check_dimension(changes)
+        await stores.graph.delete(changes.stale_entities, changes.stale_relations, changes.stale_chunks)
+        await stores.entities.delete(changes.stale_entity_vectors)
+        await stores.facts.delete(changes.stale_fact_vectors)
+        await stores.windows.delete(changes.stale_windows)
+        await stores.lexical.delete(changes.stale_windows)
+        await stores.chunks.delete(changes.stale_chunks)
+        await stores.contributions.delete(changes.stale_chunks)
+        await stores.chunks.put(changes.chunks)
+        await stores.contributions.put(changes.contributions)
+        await stores.windows.put(changes.windows)
+        await stores.entities.put(list(changes.entity_vectors.values()))
+        await stores.facts.put(list(changes.fact_vectors.values()))
+        await stores.lexical.put(changes.lexical)
+        await stores.graph.put(changes.entities, changes.relations, changes.evidence)
+
     async def _finish_documents(self, piece: Slice) -> None:
-        """Last of all, and only where nobody withdrew the document meanwhile: then its removal comes next."""
+        """Last of all. A document that was withdrawn meanwhile is removed next; one that was replaced is served."""
         now = self._clock()
         for document in piece.finished:
-            done = document.with_(
-                stage=Stage.COMMITTED,
-                status=DocStatus.PROCESSED,
-                error=None,
-                updated_at=now.isoformat(),
-                metadata=document.metadata | {"process_end_time": int(now.timestamp())},
-            )
-            await self._stores.documents.update(done, {Stage.PREPARED})
+            await self._stores.documents.update(document.id, partial(committed, document=document, now=now))
 
     async def _clean(self, piece: Slice, fence: int) -> None:
-        """Prepared parts have served; reconcile removes those that a crash leaves. Of a removed document the row goes
-        last: until then its name is not free, so nothing of a new document can be hit."""
-        for document in (*piece.finished, *piece.gone):
-            await self._stores.blobs.delete(self._stores.workspace, blob_keys.parts(document.id))
+        """Prepared parts and the version before have served; reconcile removes what a crash leaves. Of a removed
+        document the row goes last: until then its name is not free, so nothing of a new document can be hit."""
+        stores = self._stores
+        for document in piece.finished:
+            await stores.blobs.delete(stores.workspace, blob_keys.parts(document.id, key_of(document)))
+            if document.serving:
+                await forget(stores, document.id, document.serving.blob_key)
         for document in piece.gone:
-            await self._stores.blobs.delete(self._stores.workspace, blob_keys.all_parsed(document.id))
-            await self._stores.blobs.delete(self._stores.workspace, blob_keys.originals(document.id))
+            await stores.blobs.delete(stores.workspace, blob_keys.all_parts(document.id))
+            await stores.blobs.delete(stores.workspace, blob_keys.all_parsed(document.id))
+            await stores.blobs.delete(stores.workspace, blob_keys.originals(document.id))
         if piece.gone:
-            async with self._stores.transaction(fence):
-                await self._stores.documents.delete([d.id for d in piece.gone])
+            async with stores.transaction(fence):
+                await stores.documents.delete([d.id for d in piece.gone])
 
     async def _tell(self, piece: Slice) -> None:
         for documents, word in ((piece.finished, "Indexed"), (piece.gone, "Deleted")):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lightrag_server.core.records import Context, Usage
+from lightrag_server.ports.llm import FinishReason
 
 StepName = Literal[
     "extracting_keywords",
@@ -38,11 +39,15 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Last. `generated` is False when no model wrote the answer: it quotes, or there was no evidence."""
+    """Last. `generated` is False when no model wrote the answer: it quotes, or there was no evidence.
+
+    `finish` is why the writing ended: "length" where the limit of tokens cut it.
+    """
 
     usage: Usage
     seconds: float
     generated: bool
+    finish: FinishReason = "stop"
 
 
 Event = Step | References | Text | Finished

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from contextlib import suppress
+from typing import Protocol, TypeVar
 
 from lightrag_server.compute import Compute
 from lightrag_server.core.extraction import (
@@ -20,7 +21,7 @@ from lightrag_server.core.extraction import (
 from lightrag_server.core.records import Chunk, Extraction
 from lightrag_server.errors import ExtractionFailed, LightRAGError, ProviderError
 from lightrag_server.nlp import light
-from lightrag_server.ports.llm import LLM, ChatRequest
+from lightrag_server.ports.llm import LLM, ChatReply, ChatRequest
 from lightrag_server.settings.ingest import IngestSettings
 
 T = TypeVar("T")
@@ -32,8 +33,19 @@ MAX_IN_FLIGHT = 1024
 GIVE_UP_AFTER = 8
 """Failed chunks of a document of which none came through: the rest would fail for the same reason, at a price."""
 LONG_CHUNK_TOKENS = 100
+FORGOTTEN_AT_ONCE = 16
 BATCH_CHUNKS = 8
 """About two seconds of one core."""
+
+
+class KeptReplies(Protocol):
+    async def forget(self, request: ChatRequest) -> ChatReply | None:
+        """Remove and return the kept reply; None where none is kept."""
+        ...
+
+
+class _NotKept(Exception):
+    """Nothing is kept from here on."""
 
 
 class LLMExtractor:
@@ -57,7 +69,7 @@ class LLMExtractor:
         async def one(chunk: Chunk) -> None:
             nonlocal succeeded
             try:
-                extraction = await self._extraction(chunk)
+                extraction = await self._extraction(chunk, self._reply)
             except ProviderError as error:
                 failures[chunk.index] = error
                 if not succeeded and len(failures) >= GIVE_UP_AFTER:
@@ -69,16 +81,36 @@ class LLMExtractor:
         await _each(chunks, MAX_IN_FLIGHT, one)
         _raise_failures(failures)
 
-    async def _extraction(self, chunk: Chunk) -> Extraction:
+    async def forget(self, chunks: Sequence[Chunk], kept: KeptReplies) -> int:
+        """Remove the kept replies that `extract` would use for these chunks; return how many there were."""
+        forgotten = 0
+
+        async def forget_one(messages: Messages) -> str:
+            nonlocal forgotten
+            reply = await kept.forget(self._request(messages))
+            if reply is None:
+                raise _NotKept
+            forgotten += 1
+            return reply.text
+
+        async def one(chunk: Chunk) -> None:
+            with suppress(_NotKept):
+                await self._extraction(chunk, forget_one)
+
+        await _each(chunks, FORGOTTEN_AT_ONCE, one)
+        return forgotten
+
+    async def _extraction(self, chunk: Chunk, ask: Callable[[Messages], Awaitable[str]]) -> Extraction:
+        """What the replies say. Each further request follows from the replies before it."""
         request = build_request(chunk, self._spec)
-        reply = await self._reply(request)
+        reply = await ask(request)
         extraction = read_reply(reply)
         if not extraction.entities and extraction.repairs and chunk.tokens >= LONG_CHUNK_TOKENS:
-            reply = await self._reply(reminder_request(request, reply, self._spec))
+            reply = await ask(reminder_request(request, reply, self._spec))
             extraction = merged(extraction, read_reply(reply))
         for _ in range(self._gleanings):
             request = gleaning_request(request, reply, self._spec)
-            reply = await self._reply(request)
+            reply = await ask(request)
             more = read_reply(reply)
             if not more.entities and not more.relations:
                 break
@@ -86,7 +118,10 @@ class LLMExtractor:
         return extraction
 
     async def _reply(self, messages: Messages) -> str:
-        return (await self._llm.complete(ChatRequest(messages, json_schema=reply_schema(self._spec)))).text
+        return (await self._llm.complete(self._request(messages))).text
+
+    def _request(self, messages: Messages) -> ChatRequest:
+        return ChatRequest(messages, json_schema=reply_schema(self._spec))
 
 
 class LightExtractor:

@@ -1,64 +1,39 @@
-"""Accepting documents: kept durably first, worked on later. Also retry, cancel, delete and clear."""
+"""Accepting, replacing, retrying, stopping and removing documents. All of it answers at once and is worked on later."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import secrets
-import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightrag_server.core import ids
-from lightrag_server.core.records import DocStatus, Document, Stage
-from lightrag_server.engine import blob_keys, job_kinds
+from lightrag_server.core.records import DocStatus, Document, Profile, Stage
+from lightrag_server.engine import job_kinds
+from lightrag_server.engine.acceptance import Acceptance, Accepted
 from lightrag_server.engine.clock import Clock, track_id
-from lightrag_server.engine.stores import Stores
-from lightrag_server.errors import (
-    Conflict,
-    InvalidInput,
-    LightRAGError,
-    StorageError,
-    StorageUnavailable,
-    TooLarge,
-    UnsupportedFile,
+from lightrag_server.engine.incoming import (
+    BYTES,
+    CHUNKING,
+    FAILURE_METADATA,
+    IS_TEXT,
+    PLAIN,
+    UNKNOWN_SOURCE,
+    Incoming,
+    Terms,
+    checked_name,
+    incoming_file,
+    incoming_text,
 )
+from lightrag_server.engine.stores import Stores
+from lightrag_server.engine.versions import give_up, key_of
+from lightrag_server.errors import Conflict, InvalidInput, LightRAGError, NotFound, StorageCorrupt
 from lightrag_server.ports.doc_status import Filter
 from lightrag_server.ports.jobs import JobQueue
 from lightrag_server.ports.parsing import Parser
 
-UNKNOWN_SOURCE = "unknown_source"
-MAX_NAME_BYTES = 255
-SUMMARY_CHARS = 250
-CHUNKING = "chunking"
-"""Key of a document's metadata: how it is cut, where the request said so."""
-FAILURE_METADATA = ("tries", "failed_chunks", "error_type")
-"""What a failed try leaves in a document's metadata, and the next success or restart removes."""
-_NO_SOURCE = ("", "no-file-path", UNKNOWN_SOURCE)
+Read = Callable[[], Awaitable[bytes]]
 
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """`duplicates` are the stored documents whose name or content was sent again; nothing was changed for them."""
-
-    track_id: str
-    documents: tuple[Document, ...]
-    duplicates: tuple[Document, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    id: str
-    file_path: str
-    data: bytes
-    summary: str
-    length: int
-    metadata: dict[str, Any] = field(default_factory=dict[str, Any])
+CANCELLED = "User cancelled before it was finished"
 
 
 class Intake:
@@ -72,42 +47,82 @@ class Intake:
         input_dir: Path,
         wake: Callable[[], None],
         clock: Clock,
+        profiles: Collection[Profile] = tuple(Profile),
     ) -> None:
+        """`profiles` are those that documents can be indexed with here."""
         self._stores = stores
         self._queue = queue
         self._parser = parser
         self._max_upload_bytes = max_upload_bytes
         self._wake = wake
         self._clock = clock
+        self._profiles = frozenset(profiles)
+        self._acceptance = Acceptance(stores, queue, wake, clock)
         self.input_dir = input_dir
 
-    async def accept_file(self, name: str, data: bytes, track: str | None = None) -> Accepted:
-        """Keep a file and queue it. Raises `InvalidInput` (name, kind, empty) or `TooLarge`."""
-        name = self.checked_name(name)
-        if len(data) > self._max_upload_bytes:
-            raise TooLarge(f"the file has {len(data):,} bytes; at most {self._max_upload_bytes:,} are accepted")
-        if not data.strip():
-            raise InvalidInput(f"the file {name!r} is empty")
-        incoming = Incoming(ids.document_id(name, data), name, data, "", len(data))
-        return await self._accept([incoming], track or track_id("upload", self._clock()))
+    # -- coming in
+
+    async def accept_file(self, name: str, data: bytes, track: str | None = None, terms: Terms = PLAIN) -> Accepted:
+        """Keep a file and queue it. Raises `InvalidInput` (name, kind, empty), `TooLarge`, or `Conflict`."""
+        self._check_profile(terms.profile)
+        incoming = incoming_file(self.checked_name(name), data, self._max_upload_bytes)
+        return await self._acceptance.accept([incoming], track or self.new_track("upload"), terms)
+
+    async def accept_files(self, files: Sequence[tuple[str, Read]], terms: Terms = PLAIN) -> Accepted:
+        """Keep several files under one track id, each read when its turn comes. What cannot be taken is left out."""
+        self._check_profile(terms.profile)
+        track = self.new_track("upload")
+        named, refused = self._named(files)
+        done: list[Accepted] = []
+        for name, read in named.items():
+            try:
+                done.append(await self.accept_file(name, await read(), track, terms))
+            except (InvalidInput, Conflict) as error:
+                refused.append(f"{name}: {error}")
+        return Accepted(
+            track,
+            tuple(d for accepted in done for d in accepted.documents),
+            tuple(d for accepted in done for d in accepted.duplicates),
+            tuple(refused),
+        )
+
+    def _named(self, files: Sequence[tuple[str, Read]]) -> tuple[dict[str, Read], list[str]]:
+        """By checked name, and what is refused because of its name."""
+        named: dict[str, Read] = {}
+        refused: list[str] = []
+        for name, read in files:
+            try:
+                canonical = self.checked_name(name)
+            except InvalidInput as error:
+                refused.append(f"{name!r}: {error}")
+            else:
+                if canonical in named:
+                    refused.append(f"{name!r}: it is there twice")
+                else:
+                    named[canonical] = read
+        return named, refused
 
     async def accept_texts(
-        self, texts: Sequence[tuple[str, str | None]], chunking: dict[str, Any] | None = None
+        self,
+        texts: Sequence[tuple[str, str | None]],
+        chunking: dict[str, Any] | None = None,
+        terms: Terms = PLAIN,
     ) -> Accepted:
         """Keep texts, each with its source or None; without a source the content is the identity.
 
         `chunking` are fields of `ChunkSpec` that hold for these texts in place of the settings.
         """
+        self._check_profile(terms.profile)
         metadata = {CHUNKING: chunking} if chunking else {}
-        incoming = [self._incoming_text(text, source, metadata) for text, source in texts]
+        incoming = [incoming_text(text, source, metadata) for text, source in texts]
         names = [item.file_path for item in incoming if item.file_path != UNKNOWN_SOURCE]
         if len(set(names)) != len(names):
             raise InvalidInput("file_sources names the same source twice")
-        return await self._accept(incoming, track_id("insert", self._clock()))
+        return await self._acceptance.accept(incoming, self.new_track("insert"), terms)
 
     async def scan(self, prefix: str = "scan") -> str:
         """Queue a look into the input folder; the files found carry the track id returned."""
-        track = track_id(prefix, self._clock())
+        track = self.new_track(prefix)
         await self._queue.enqueue([job_kinds.scan(self._stores.workspace, track)])
         self._wake()
         return track
@@ -123,46 +138,136 @@ class Intake:
                 refused.append(f"{path.name}: {error}")
         return accepted, refused
 
+    def new_track(self, prefix: str) -> str:
+        return track_id(prefix, self._clock())
+
+    def checked_name(self, name: str) -> str:
+        """The canonical file name, or `InvalidInput`."""
+        return checked_name(name, self._parser.extensions())
+
+    # -- a document's next version
+
+    async def replace_file(self, document_id: str, name: str, data: bytes, terms: Terms = PLAIN) -> Accepted:
+        """Take a file as the next version of a document, whose name stays. Answers rest on the version before until
+        this one is indexed. Raises `NotFound`, `InvalidInput` (another kind of file), `TooLarge` or `Conflict`."""
+        row = await self._row(document_id)
+        suffix, wanted = Path(self.checked_name(name)).suffix.lower(), Path(row.file_path).suffix.lower()
+        if suffix != wanted:
+            raise InvalidInput(f"the new file ends in {suffix!r}; {row.file_path!r} can be replaced by {wanted!r} only")
+        incoming = incoming_file(row.file_path, data, self._max_upload_bytes)
+        return await self._replace(row, incoming, "upload", terms)
+
+    async def replace_text(self, document_id: str, text: str, terms: Terms = PLAIN) -> Accepted:
+        """Take a text as the next version, as `replace_file`."""
+        row = await self._row(document_id)
+        return await self._replace(row, incoming_text(text, row.file_path, {}), "insert", terms)
+
+    async def _replace(self, row: Document, item: Incoming, prefix: str, terms: Terms) -> Accepted:
+        self._check_profile(terms.profile)
+        incoming = Incoming(row.id, row.file_path, item.data, item.summary, item.length, item.metadata)
+        track = self.new_track(prefix)
+        document = await self._acceptance.succeed(row, incoming, track, terms)
+        return Accepted(track, (document,), ()) if document else Accepted(track, (), (await self._row(row.id),))
+
+    async def reindex(self, document_id: str, profile: Profile | None) -> Document:
+        """Index a document again, with another profile or the configured one, without parsing it again. Raises
+        `NotFound` or `Conflict`."""
+        self._check_profile(profile)
+        row = await self._row(document_id)
+        data = await self._stores.blobs.get(self._stores.workspace, key_of(row))
+        if data is None:
+            raise StorageCorrupt(f"the original of {row.file_path!r} is gone")
+        kept = {name: row.metadata[name] for name in (IS_TEXT, CHUNKING) if name in row.metadata}
+        item = Incoming(
+            row.id, row.file_path, data, row.content_summary, row.content_length, {**kept, BYTES: len(data)}
+        )
+        document = await self._acceptance.renew(row, item, self.new_track("reindex"), PLAIN, profile)
+        if document is None:
+            raise Conflict(f"{row.file_path!r} is being changed by somebody else; try again")
+        return document
+
+    async def _row(self, document_id: str) -> Document:
+        row = (await self._stores.documents.get([document_id])).get(document_id)
+        if row is None:
+            raise NotFound(f"no such document: {document_id!r}")
+        if row.stage is Stage.DELETING:
+            raise Conflict(f"{row.file_path!r} is being deleted")
+        return row
+
+    def _check_profile(self, profile: Profile | None) -> None:
+        if profile is not None and profile not in self._profiles:
+            raise InvalidInput(f"the index profile {profile.value!r} needs a language model, and none is configured")
+
+    # -- trying again, stopping
+
     async def retry_failed(self, document_ids: Sequence[str] | None = None) -> int:
         """Queue failed documents again, duplicates apart; their finished chunks are not worked on again."""
         failed = await self._stores.documents.find(Filter(stages=frozenset({Stage.FAILED})))
-        chosen = [
-            d for d in failed if not d.metadata.get("is_duplicate") and (document_ids is None or d.id in document_ids)
-        ]
-        for document in chosen:
-            await self._restart(document)
-        self._wake()
-        return len(chosen)
+        chosen = [d for d in failed if _may_retry(d) and (document_ids is None or d.id in document_ids)]
+        restarted = [d for row in chosen if (d := await self._restarted(row.id))]
+        await self._acceptance.queue_again(restarted)
+        return len(restarted)
+
+    async def retry(self, document_id: str) -> Document:
+        """One failed document. Raises `NotFound`, and `Conflict` for one that has nothing to be tried again."""
+        row = await self._row(document_id)
+        restarted = await self._restarted(document_id) if _may_retry(row) else None
+        if restarted is None:
+            raise Conflict(f"{row.file_path!r} did not fail ({row.status.value}), or is a duplicate")
+        await self._acceptance.queue_again([restarted])
+        return restarted
+
+    async def _restarted(self, document_id: str) -> Document | None:
+        now = self._clock().isoformat()
+
+        def change(row: Document) -> Document | None:
+            if row.stage is not Stage.FAILED:
+                return None
+            metadata = {k: v for k, v in row.metadata.items() if k not in FAILURE_METADATA}
+            return row.with_(
+                stage=Stage.ACCEPTED, status=DocStatus.PENDING, error=None, updated_at=now, metadata=metadata
+            )
+
+        return await self._stores.documents.update(document_id, change)
 
     async def cancel(self) -> int:
-        """Stop everything that is not committed yet; those documents end as failed and can be retried."""
+        """Stop everything that is not committed yet. New documents end as failed and can be retried; of replacements
+        nothing stays."""
         waiting = await self._stores.documents.find(Filter(stages=frozenset({Stage.ACCEPTED})))
         for document in waiting:
-            await self._stores.documents.update(
-                document.with_(
-                    stage=Stage.FAILED,
-                    status=DocStatus.FAILED,
-                    error="User cancelled before it was finished",
-                    updated_at=self._now(),
-                ),
-                {Stage.ACCEPTED},
-            )
+            await give_up(self._stores, document, CANCELLED, self._clock())
         touched = await self._queue.cancel(self._stores.workspace, (job_kinds.PREPARE, job_kinds.SCAN))
         return max(touched, len(waiting))
 
+    async def cancel_one(self, document_id: str) -> Document:
+        """One document. Raises `NotFound`, and `Conflict` for one that is not being prepared."""
+        row = await self._row(document_id)
+        stopped = await give_up(self._stores, row, CANCELLED, self._clock()) if row.stage is Stage.ACCEPTED else None
+        if stopped is None:
+            raise Conflict(f"{row.file_path!r} is not being indexed ({row.status.value})")
+        await self._queue.cancel(self._stores.workspace, (job_kinds.PREPARE,), document_id)
+        return stopped
+
+    # -- going
+
     async def delete(self, document_ids: Sequence[str], *, delete_file: bool = False) -> list[str]:
         """Mark documents for removal and queue it; return the ids that are not known."""
-        known = await self._stores.documents.get(document_ids)
-        for document in known.values():
-            marked = document.with_(stage=Stage.DELETING, updated_at=self._now())
-            await self._stores.documents.update(marked, set(Stage))
-            await self._queue.cancel(self._stores.workspace, (job_kinds.PREPARE,), document.id)
+        now = self._clock().isoformat()
+        known: list[Document] = []
+        for document_id in document_ids:
+            marked = await self._stores.documents.update(
+                document_id, lambda row: row.with_(stage=Stage.DELETING, updated_at=now)
+            )
+            if marked is None:
+                continue
+            known.append(marked)
+            await self._queue.cancel(self._stores.workspace, (job_kinds.PREPARE,), document_id)
             if delete_file:
-                await asyncio.to_thread(_remove_file, self.input_dir, document.file_path)
+                await asyncio.to_thread(_remove_file, self.input_dir, marked.file_path)
         if known:
             await self._queue.enqueue([job_kinds.commit(self._stores.workspace)])
             self._wake()
-        return [i for i in document_ids if i not in known]
+        return [i for i in document_ids if i not in {d.id for d in known}]
 
     async def clear(self) -> int:
         """Queue the removal of everything in this workspace, input files included; return the job's id."""
@@ -171,125 +276,9 @@ class Intake:
         self._wake()
         return job
 
-    def checked_name(self, name: str) -> str:
-        """The canonical file name, or `InvalidInput`. Names are data: they never become paths of ours."""
-        canonical = unicodedata.normalize("NFC", name)
-        if not canonical or canonical != canonical.strip():
-            raise InvalidInput("Invalid filename: it is empty or begins or ends with white space")
-        if any(unicodedata.category(c) in ("Cc", "Cs", "Cn") for c in canonical):
-            raise InvalidInput("Invalid filename: it contains control characters")
-        if canonical in (".", "..") or any(c in canonical for c in "/\\:"):
-            raise InvalidInput("Unsafe filename detected: it contains a path")
-        if len(canonical.encode()) > MAX_NAME_BYTES:
-            raise InvalidInput(f"Invalid filename: it is longer than {MAX_NAME_BYTES} bytes")
-        if Path(canonical).suffix.lower() not in self._parser.extensions():
-            raise UnsupportedFile(
-                f"Unsupported file type {Path(canonical).suffix!r}. Supported: {', '.join(self._parser.extensions())}"
-            )
-        return canonical
 
-    # -- one path for files and texts
-
-    def _incoming_text(self, text: str, source: str | None, metadata: dict[str, Any]) -> Incoming:
-        if not text.strip():
-            raise InvalidInput("the text is blank")
-        source = unicodedata.normalize("NFC", (source or "").strip())
-        if source in _NO_SOURCE:
-            source = UNKNOWN_SOURCE
-        if len(source.encode()) > MAX_NAME_BYTES or any(unicodedata.category(c) in ("Cc", "Cs") for c in source):
-            raise InvalidInput(f"file_source must be at most {MAX_NAME_BYTES} bytes without control characters")
-        data = text.encode("utf-8", "replace")
-        identity = ids.document_id(None if source == UNKNOWN_SOURCE else source, data)
-        return Incoming(identity, source, data, text.strip()[:SUMMARY_CHARS], len(text), metadata)
-
-    async def _accept(self, incoming: Sequence[Incoming], track: str) -> Accepted:
-        """Blob, status row, job row: in this order, so that what is listed can always be worked on."""
-        unique = {item.id: item for item in incoming}
-        known = await self._stores.documents.get(list(unique))
-        self._refuse_while_deleting(known.values())
-        fresh = [item for i, item in unique.items() if i not in known or known[i].stage is Stage.FAILED]
-        documents: list[Document] = []
-        try:
-            for item in fresh:
-                document = await self._kept(item, known.get(item.id), track)
-                documents.append(document)
-            taken = await self._listed(documents, known)
-        except StorageError:
-            with suppress(StorageError):
-                await self._drop(documents, known)
-            raise
-        await self._drop([d for d in documents if d.id in taken], known)
-        accepted = [d for d in documents if d.id not in taken]
-        await self._queued(accepted)
-        accepted_ids = {d.id for d in accepted}
-        duplicates = await self._stores.documents.get([i for i in unique if i not in accepted_ids])
-        return Accepted(track, tuple(accepted), tuple(duplicates.values()))
-
-    async def _listed(self, documents: Sequence[Document], known: Mapping[str, Document]) -> set[str]:
-        """Write the rows; return the ids that somebody else was faster with. New rows come last and together: when
-        this raises, none of them is there."""
-        taken: set[str] = set()
-        for document in documents:
-            if document.id in known and not await self._stores.documents.update(document, {Stage.FAILED}):
-                taken.add(document.id)
-        return taken | await self._stores.documents.add([d for d in documents if d.id not in known])
-
-    async def _drop(self, documents: Iterable[Document], known: Mapping[str, Document]) -> None:
-        """Remove the bytes of new documents that have no row. What is missed here, reconcile removes."""
-        for document in documents:
-            if document.id not in known and document.blob_key:
-                await self._stores.blobs.delete(self._stores.workspace, document.blob_key)
-
-    async def _queued(self, documents: Sequence[Document]) -> None:
-        """A listed document is accepted: should the queue be unavailable, reconcile queues it within a minute."""
-        try:
-            await self._queue.enqueue([job_kinds.prepare(self._stores.workspace, d.id) for d in documents])
-        except StorageUnavailable as error:
-            log.warning("documents wait for the queue workspace=%s: %s", self._stores.workspace, error)
-        self._wake()
-
-    async def _kept(self, item: Incoming, failed: Document | None, track: str) -> Document:
-        """Keep the bytes. Where they are those of a failed document, its work is not done again."""
-        digest = ids.md5_hex(item.data)
-        if failed and failed.blob_key and blob_keys.digest_of(failed.blob_key) == digest:
-            key = failed.blob_key
-        else:
-            key = blob_keys.original(item.id, digest, int(self._clock().timestamp()), secrets.token_hex(4))
-            await self._stores.blobs.put(self._stores.workspace, key, item.data)
-        now = self._now()
-        return Document(
-            id=item.id,
-            file_path=item.file_path,
-            status=DocStatus.PENDING,
-            stage=Stage.ACCEPTED,
-            created_at=now,
-            updated_at=now,
-            track_id=track,
-            content_summary=item.summary,
-            content_length=item.length,
-            blob_key=key,
-            metadata=dict(item.metadata),
-        )
-
-    @staticmethod
-    def _refuse_while_deleting(known: Iterable[Document]) -> None:
-        for document in known:
-            if document.stage is Stage.DELETING:
-                raise Conflict(f"{document.file_path!r} is being deleted; try again in a moment")
-
-    async def _restart(self, document: Document) -> None:
-        fresh = document.with_(
-            stage=Stage.ACCEPTED,
-            status=DocStatus.PENDING,
-            error=None,
-            updated_at=self._now(),
-            metadata={k: v for k, v in document.metadata.items() if k not in FAILURE_METADATA},
-        )
-        if await self._stores.documents.update(fresh, {Stage.FAILED}):
-            await self._queue.enqueue([job_kinds.prepare(self._stores.workspace, document.id)])
-
-    def _now(self) -> str:
-        return self._clock().isoformat()
+def _may_retry(document: Document) -> bool:
+    return document.stage is Stage.FAILED and not document.metadata.get("is_duplicate")
 
 
 def _files_of(folder: Path, extensions: frozenset[str]) -> list[Path]:

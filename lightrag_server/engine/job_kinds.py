@@ -8,8 +8,9 @@ PREPARE = "prepare"
 COMMIT = "commit"
 SCAN = "scan"
 CLEAR = "clear"
+DROP = "drop"
 
-ALL = (COMMIT, CLEAR, SCAN, PREPARE)
+ALL = (DROP, COMMIT, CLEAR, SCAN, PREPARE)
 
 
 def prepare(workspace: str, document_id: str, delay_s: float = 0.0) -> NewJob:
@@ -24,6 +25,11 @@ def commit(workspace: str, delay_s: float = 0.0) -> NewJob:
 
 def clear(workspace: str) -> NewJob:
     return NewJob(CLEAR, workspace, lock=f"write:{workspace}")
+
+
+def drop(workspace: str) -> NewJob:
+    """Remove the workspace, which nobody may enter any more."""
+    return NewJob(DROP, workspace, lock=f"write:{workspace}")
 
 
 def scan(workspace: str, track_id: str) -> NewJob:

@@ -3,49 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lightrag_server.core.encoding import (
-    chunk_to_row,
-    entity_mention_from_row,
-    extraction_from_row,
-    extraction_to_row,
-    relation_mention_from_row,
+from lightrag_server.core.curation import (
+    Curation,
+    curated_entity,
+    curated_relation,
+    curation_from_rows,
+    folded_entity,
+    folded_relation,
 )
+from lightrag_server.core.encoding import chunk_to_row, extraction_to_row
 from lightrag_server.core.folding import (
+    Aliases,
     Contributions,
-    EntityContribution,
-    RelationContribution,
     Source,
     contributions_of,
     fold_entity,
     fold_relation,
-    grouped,
 )
-from lightrag_server.core.ids import (
-    entity_key,
-    entity_vector_id,
-    fact_vector_id,
-    pair_from,
-    pair_of,
-    subject_of,
-    window_id,
-)
-from lightrag_server.core.records import (
-    Chunk,
-    Document,
-    Entity,
-    EntityMention,
-    Extraction,
-    Pair,
-    Relation,
-    RelationMention,
-    Subject,
-)
+from lightrag_server.core.ids import subject_of, window_id
+from lightrag_server.core.records import Chunk, Document, Entity, Extraction, Pair, Relation, Subject
+from lightrag_server.engine import refold
+from lightrag_server.engine.curate import Change
+from lightrag_server.engine.curated import Curated
 from lightrag_server.engine.parts import PreparedChunk
+from lightrag_server.engine.refold import Refold, Told
 from lightrag_server.engine.stores import Stores
-from lightrag_server.engine.texts import Vectorizer, Wanted, entity_texts, fact_texts
+from lightrag_server.engine.texts import Vectorizer, Wanted
 from lightrag_server.ports.kv import Row
 from lightrag_server.ports.lexical import LexicalItem
 from lightrag_server.ports.vectors import VectorItem, VectorStore
@@ -91,6 +77,9 @@ class Changes:
     stale_relations: list[Pair] = field(default_factory=list[Pair])
     stale_entity_vectors: set[str] = field(default_factory=set[str])
     stale_fact_vectors: set[str] = field(default_factory=set[str])
+    wanted_entities: Wanted = field(default_factory=Wanted)
+    """Texts that must have a vector afterwards; most have one."""
+    wanted_facts: Wanted = field(default_factory=Wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,91 +90,121 @@ class Stored:
     windows: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """All contributions that each touched subject is folded from."""
-
-    entities: dict[str, list[EntityContribution]]
-    relations: dict[Pair, list[RelationContribution]]
-
-    def stale_entity_vectors(self, lost: Iterable[Contributions]) -> set[str]:
-        """Vectors of spellings that nobody uses any more."""
-        gone = {(key, f.text) for told in lost for key, c in told.entities.items() for f in c.names}
-        used = {key: {f.text for c in self.entities[key] for f in c.names} for key, _ in gone}
-        return {entity_vector_id(key, name) for key, name in gone if name not in used[key]}
-
-    def stale_fact_vectors(self, lost: Iterable[Contributions]) -> set[str]:
-        """Vectors of facts that nobody tells any more."""
-        gone = {(pair, fact) for told in lost for pair, c in told.relations.items() for fact in c.facts}
-        used = {pair: {fact for c in self.relations[pair] for fact in c.facts} for pair, _ in gone}
-        return {fact_vector_id(pair, fact) for pair, fact in gone if fact not in used[pair]}
-
-
 class Planner:
     def __init__(self, stores: Stores, vectorizer: Vectorizer) -> None:
         self._stores = stores
+        self._curated = Curated(stores)
         self._vectorizer = vectorizer
 
     async def plan(self, piece: Slice) -> Changes:
         """Chunks whose stored contribution is the new one already change nothing in the graph."""
         changes = Changes()
-        new = {n.chunk.id: contributions_of(n.source, n.prepared.extraction) for n in piece.added}
-        old = await self._stored([*piece.removed, *new])
+        aliases = await self._curated.aliases()
+        new = {n.chunk.id: contributions_of(n.source, n.prepared.extraction, aliases) for n in piece.added}
+        old = await self._stored([*piece.removed, *new], aliases)
         same = {i for i, told in new.items() if i in old and old[i].contributions == told}
         lost = {i: stored.contributions for i, stored in old.items() if i not in same}
         gained = {i: told for i, told in new.items() if i not in same}
+        losing = {subject for told in lost.values() for subject in told.subjects()}
         _plan_chunks(changes, piece, new, old)
-        await self._plan_graph(changes, lost, gained)
-        await self._plan_vectors(changes, piece, gained)
+        await self._plan_graph(changes, Refold(lost, gained, losing, aliases))
+        await self._plan_vectors(changes, [n.prepared for n in piece.added])
         return changes
 
-    async def _stored(self, chunk_ids: Sequence[str]) -> dict[str, Stored]:
-        rows = await self._stores.contributions.get(chunk_ids)
-        return await asyncio.to_thread(lambda: {i: _stored_from(i, row) for i, row in rows.items()})
+    async def plan_change(self, change: Change) -> Changes:
+        """What an edit makes of the graph. Chunks that speak of what was merged, renamed, deleted or revived tell of it
+        anew. Costs the reading of all chunks that speak of the subjects touched, and no LLM call."""
+        changes = Changes()
+        before = await self._curated.aliases()
+        after = change.aliases(before)
+        told_in = await self._stores.graph.chunks_of(change.retold)
+        rows = await self._stores.contributions.get(sorted({i for chunk_ids in told_in.values() for i in chunk_ids}))
+        old, new = await asyncio.to_thread(lambda: (_all_of(rows, before), _all_of(rows, after)))
+        losing = set(change.subjects) | refold.retold_subjects(old, new, change.retold)
+        lost = {i: refold.only(told, losing) for i, told in old.items()}
+        gained = {i: refold.only(told, losing) for i, told in new.items()}
+        changes.evidence = {i: told.subjects() for i, told in new.items()} if after != before else {}
+        await self._plan_graph(changes, Refold(lost, gained, losing, after, change.rows))
+        await self._plan_vectors(changes, [])
+        return changes
 
-    async def _plan_graph(
-        self, changes: Changes, lost: Mapping[str, Contributions], gained: Mapping[str, Contributions]
-    ) -> None:
-        """Subjects that only gain are folded on from what is stored; those that lose something are folded anew."""
-        losing = {subject for told in lost.values() for subject in told.subjects()}
-        others = await self._others(losing, {*lost, *gained})
-        told = _told(losing, others, gained.values())
+    async def _stored(self, chunk_ids: Sequence[str], aliases: Aliases) -> dict[str, Stored]:
+        rows = await self._stores.contributions.get(chunk_ids)
+        return await asyncio.to_thread(lambda: {i: _stored_from(i, row, aliases) for i, row in rows.items()})
+
+    async def _plan_graph(self, changes: Changes, work: Refold) -> None:
+        """Subjects that only gain are folded on from what is stored; those that lose something are folded anew. Over
+        the fold lie the curations."""
+        others = await self._others(work)
+        told = refold.told_from(work.losing, others, work.gained.values())
+        before, after = await self._curations(told, work)
+        await self._fold(changes, told, work.losing, after)
+        dead, dead_pairs = set(changes.stale_entities), set(changes.stale_relations)
+        lost = work.lost.values()
+        changes.stale_entity_vectors = refold.stale_entity_vectors(told, lost, before, after, dead)
+        changes.stale_fact_vectors = refold.stale_fact_vectors(told, lost, before, after, dead_pairs)
+        # an edit may bring back what had no vectors meanwhile
+        told_by = [*others, *work.gained.values()] if work.curated else [*work.gained.values()]
+        changes.wanted_entities = refold.wanted_entities(told, told_by, after, dead)
+        changes.wanted_facts = refold.wanted_facts(told, told_by, after, dead_pairs)
+
+    async def _fold(self, changes: Changes, told: Told, losing: set[Subject], curation: Curation) -> None:
         bases = await self._stores.graph.entities([k for k in told.entities if k not in losing])
         edges = await self._stores.graph.relations([p for p in told.relations if subject_of(p) not in losing])
         for key, of_key in told.entities.items():
-            if entity := fold_entity(bases.get(key), of_key):
+            folded = fold_entity(folded_entity(bases.get(key)), of_key)
+            if entity := curated_entity(folded, curation.entities.get(key)):
                 changes.entities.append(entity)
             else:
                 changes.stale_entities.append(key)
         for pair, of_pair in told.relations.items():
-            if relation := fold_relation(edges.get(pair), of_pair):
+            folded = fold_relation(folded_relation(edges.get(pair)), of_pair)
+            relation = curated_relation(folded, curation.relations.get(pair))
+            if relation and not any(map(curation.is_deleted, pair)):
                 changes.relations.append(relation)
             else:
                 changes.stale_relations.append(pair)
-        changes.stale_entity_vectors = told.stale_entity_vectors(lost.values())
-        changes.stale_fact_vectors = told.stale_fact_vectors(lost.values())
 
-    async def _others(self, losing: set[Subject], leaving: set[str]) -> list[Contributions]:
+    async def _others(self, work: Refold) -> list[Contributions]:
         """Contributions of all other chunks that speak of the subjects that lose something."""
-        told_by = await self._stores.graph.chunks_of(losing)
-        chunk_ids = {i for ids_of in told_by.values() for i in ids_of} - leaving
+        told_by = await self._stores.graph.chunks_of(work.losing)
+        chunk_ids = {i for ids_of in told_by.values() for i in ids_of} - {*work.lost, *work.gained}
         rows = await self._stores.contributions.get(sorted(chunk_ids))
-        return await asyncio.to_thread(lambda: [_told_of(losing, i, row) for i, row in rows.items()])
+        return await asyncio.to_thread(
+            lambda: [refold.told_of(work.losing, i, row, work.aliases) for i, row in rows.items()]
+        )
 
-    async def _plan_vectors(self, changes: Changes, piece: Slice, gained: Mapping[str, Contributions]) -> None:
-        """Vectors come with the parts. One that was stored then and is gone since is made now: rare, few, short."""
-        for new in piece.added:
-            changes.windows.extend(new.prepared.windows)
-            changes.entity_vectors |= {item.id: item for item in new.prepared.entities}
-            changes.fact_vectors |= {item.id: item for item in new.prepared.facts}
-        entities: Wanted = {i: w for told in gained.values() for i, w in entity_texts(told).items()}
-        facts: Wanted = {i: w for told in gained.values() for i, w in fact_texts(told).items()}
-        await self._complete(self._stores.entities, entities, changes.entity_vectors)
-        await self._complete(self._stores.facts, facts, changes.fact_vectors)
+    async def _curations(self, told: Told, work: Refold) -> tuple[Curation, Curation]:
+        """Of the touched subjects, as they are and as they will be."""
+        keys = {*told.entities, *(key for pair in told.relations for key in pair)}
+        before = await self._curated.of(keys, told.relations)
+        if not (before or work.curated):
+            return Curation(), Curation()
+        after = {**before, **work.curated}
+        kept = {key: row for key, row in after.items() if row is not None}
+        return curation_from_rows(before), curation_from_rows(kept)
 
-    async def _complete(self, store: VectorStore, wanted: Wanted, brought: dict[str, VectorItem]) -> None:
+    async def _plan_vectors(self, changes: Changes, brought: Sequence[PreparedChunk]) -> None:
+        """Vectors come with the parts. One that was stored then and is gone since, or that belongs to another entity by
+        now, is made here: rare, few, short."""
+        entities = _chosen(changes.wanted_entities, (item for chunk in brought for item in chunk.entities))
+        facts = _chosen(changes.wanted_facts, (item for chunk in brought for item in chunk.facts))
+        changes.entity_vectors = await self._complete(self._stores.entities, changes.wanted_entities, entities)
+        changes.fact_vectors = await self._complete(self._stores.facts, changes.wanted_facts, facts)
+
+    async def _complete(
+        self, store: VectorStore, wanted: Wanted, brought: dict[str, VectorItem]
+    ) -> dict[str, VectorItem]:
         absent = await store.missing([i for i in wanted if i not in brought])
-        brought |= await self._vectorizer.items({i: wanted[i] for i in absent}, remember=True)
+        return brought | await self._vectorizer.items({i: wanted[i] for i in absent}, remember=True)
+
+
+def _chosen(wanted: Wanted, brought: Iterable[VectorItem]) -> dict[str, VectorItem]:
+    return {item.id: item for item in brought if item.id in wanted}
+
+
+def _all_of(rows: Mapping[str, Row], aliases: Aliases) -> dict[str, Contributions]:
+    return {i: refold.contributions_from(i, row, aliases) for i, row in rows.items()}
 
 
 def _plan_chunks(changes: Changes, piece: Slice, new: Mapping[str, Contributions], old: Mapping[str, Stored]) -> None:
@@ -195,6 +214,7 @@ def _plan_chunks(changes: Changes, piece: Slice, new: Mapping[str, Contributions
         changes.contributions[chunk.id] = stored_row(item.source, len(chunk.windows), item.prepared.extraction)
         changes.evidence[chunk.id] = new[chunk.id].subjects()
         changes.lexical.extend(_lexical_items(chunk))
+        changes.windows.extend(item.prepared.windows)
     changes.stale_chunks = [i for i in piece.removed if i not in new]
     old_windows = {window_id(i, n) for i, stored in old.items() for n in range(stored.windows)}
     changes.stale_windows = old_windows - {item.id for item in changes.lexical}
@@ -219,45 +239,5 @@ def stored_row(source: Source, windows: int, extraction: Extraction) -> Row:
     }
 
 
-def _stored_from(chunk_id: str, row: Row) -> Stored:
-    return Stored(contributions_of(_source(chunk_id, row), extraction_from_row(row["extraction"])), row["windows"])
-
-
-def _told_of(losing: Container[Subject], chunk_id: str, row: Row) -> Contributions:
-    """What a stored chunk says of the losing subjects; of what it says of others as little as possible is decoded."""
-    entities: list[tuple[int, EntityMention]] = []
-    relations: list[tuple[int, RelationMention]] = []
-    listed: set[str] = set()
-    for number, told in enumerate(row["extraction"]["entities"]):
-        if (key := entity_key(told[0])) in losing:
-            listed.add(key)
-            entities.append((number, entity_mention_from_row(told)))
-    for number, told in enumerate(row["extraction"]["relations"], len(row["extraction"]["entities"])):
-        ends = entity_key(told[0]), entity_key(told[1])
-        # an end that is listed needs no relation to be known
-        if subject_of(pair_of(*ends)) in losing or any(end in losing and end not in listed for end in ends):
-            relations.append((number, relation_mention_from_row(told)))
-    return grouped(_source(chunk_id, row), entities, relations)
-
-
-def _source(chunk_id: str, row: Row) -> Source:
-    return Source(chunk_id, row["index"], row["file_path"], row["created_at"])
-
-
-def _told(losing: set[Subject], others: Iterable[Contributions], gained: Iterable[Contributions]) -> _Told:
-    """By subject: all other contributions where it loses something, and everything that is new."""
-    entities: dict[str, list[EntityContribution]] = {s: [] for s in losing if pair_from(s) is None}
-    relations: dict[Pair, list[RelationContribution]] = {p: [] for s in losing if (p := pair_from(s))}
-    for told in others:
-        for key, entity in told.entities.items():
-            if key in entities:
-                entities[key].append(entity)
-        for pair, relation in told.relations.items():
-            if pair in relations:
-                relations[pair].append(relation)
-    for told in gained:
-        for key, entity in told.entities.items():
-            entities.setdefault(key, []).append(entity)
-        for pair, relation in told.relations.items():
-            relations.setdefault(pair, []).append(relation)
-    return _Told(entities, relations)
+def _stored_from(chunk_id: str, row: Row, aliases: Aliases) -> Stored:
+    return Stored(refold.contributions_from(chunk_id, row, aliases), row["windows"])

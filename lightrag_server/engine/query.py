@@ -13,12 +13,14 @@ from pydantic import BaseModel, ValidationError
 from lightrag_server.core.context import estimated_tokens, fit
 from lightrag_server.core.keywords import Keywords, keywords_of
 from lightrag_server.core.prompts import prompt, template
-from lightrag_server.core.records import Context, Question, Turn, Usage
+from lightrag_server.core.records import Context, Mode, Question, Turn, Usage
 from lightrag_server.engine.answers import NO_CONTEXT, Answerer, answer_prompt
-from lightrag_server.engine.events import Event, Finished, References, Step, Text
+from lightrag_server.engine.events import Event, Finished, References, Step, StepName, Text
 from lightrag_server.engine.retrieval import Retrieval
-from lightrag_server.errors import BadReply
-from lightrag_server.ports.llm import LLM, ChatRequest
+from lightrag_server.engine.scope import Choice, choose
+from lightrag_server.errors import BadReply, InvalidInput
+from lightrag_server.ports.doc_status import DocStatusStore
+from lightrag_server.ports.llm import LLM, ChatReply, ChatRequest, FinishReason
 
 _OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 
@@ -28,32 +30,52 @@ class _KeywordReply(BaseModel):
     low_level_keywords: tuple[str, ...]
 
 
+_ALL_SEARCHES: tuple[StepName, ...] = ("retrieving_entities", "retrieving_relations", "retrieving_chunks")
+_SEARCHES: dict[Mode, tuple[StepName, ...]] = {
+    "naive": ("retrieving_chunks",),
+    "local": ("retrieving_entities", "retrieving_chunks"),
+    "global": ("retrieving_relations", "retrieving_chunks"),
+}
+"""What a mode looks for. The searches run side by side, so they begin together."""
+_KEYWORD_SCHEMA = _KeywordReply.model_json_schema() | {"additionalProperties": False}
+
+
 class Query:
     def __init__(
         self,
+        documents: DocStatusStore,
         retrieval: Retrieval,
         answerer: Answerer,
         *,
+        quoting: Answerer,
         keyword_llm: LLM | None,
         max_context_tokens: int,
+        vision: Answerer | None = None,
     ) -> None:
+        self._documents = documents
         self._retrieval = retrieval
         self._answerer = answerer
+        self._quoting = quoting
+        self._vision = vision
         self._keyword_llm = keyword_llm
         self._max_context_tokens = max_context_tokens
 
     async def ask(self, question: Question) -> AsyncGenerator[Event, None]:
         """Steps, the references, text deltas, then `Finished`. Closing the generator cancels the vendor call."""
         began = time.perf_counter()
+        self._answerer_of(question)  # nothing is searched for a question that nobody can answer
         if question.mode == "bypass":
             async with aclosing(self._answered(question, Context(), began, bypass=True)) as events:
                 async for event in events:
                     yield event
             return
-        yield Step("extracting_keywords")
-        keywords, usage = await self._keywords(question)
-        yield Step("retrieving_chunks")
-        context = await self._context(question, keywords)
+        if question.mode != "naive":
+            yield Step("extracting_keywords")
+        choice = await choose(self._documents, question.documents)
+        keywords, usage = await self._keywords(question, choice)
+        for name in _SEARCHES.get(question.mode, _ALL_SEARCHES):
+            yield Step(name)
+        context = await self._context(question, keywords, choice)
         yield References(context)
         if context.is_empty:
             yield Text(NO_CONTEXT)
@@ -68,8 +90,9 @@ class Query:
         """The evidence alone: no answer, and no LLM call unless keywords are configured to come from one."""
         if question.mode == "bypass":
             return Context()
-        keywords, _ = await self._keywords(question)
-        return await self._context(question, keywords)
+        choice = await choose(self._documents, question.documents)
+        keywords, _ = await self._keywords(question, choice)
+        return await self._context(question, keywords, choice)
 
     def prompt(self, question: Question, context: Context) -> str:
         """What would be sent to the model."""
@@ -80,17 +103,31 @@ class Query:
         self, question: Question, context: Context, began: float, *, bypass: bool = False, usage: Usage | None = None
     ) -> AsyncGenerator[Event, None]:
         total = usage or Usage()
-        source = self._answerer.converse(question) if bypass else self._answerer.answer(question, context)
+        finish: FinishReason = "stop"
+        answerer = self._answerer_of(question)
+        source = answerer.converse(question) if bypass else answerer.answer(question, context)
         async with aclosing(source):
             async for item in source:
-                if isinstance(item, Usage):
-                    total += item
+                if isinstance(item, ChatReply):
+                    total, finish = total + item.usage, item.finish_reason
                 else:
                     yield Text(item)
-        yield Finished(total, time.perf_counter() - began, generated=self._answerer.is_generative)
+        yield Finished(total, time.perf_counter() - began, generated=answerer.is_generative, finish=finish)
 
-    async def _context(self, question: Question, keywords: Keywords) -> Context:
-        found = await self._retrieval.find(question, keywords)
+    def _answerer_of(self, question: Question) -> Answerer:
+        """A question with pictures, in it or in its history, is for the model that sees."""
+        if question.is_quoted:
+            return self._quoting
+        if not question.images and not any(turn.images for turn in question.history):
+            return self._answerer
+        if self._vision is None:
+            raise InvalidInput("this question has images, and no model is configured that sees: set VLM_LLM_MODEL")
+        return self._vision
+
+    async def _context(self, question: Question, keywords: Keywords, choice: Choice) -> Context:
+        if choice.scope.is_nothing:
+            return Context()
+        found = await self._retrieval.within(choice).find(question, keywords)
         history = sum(estimated_tokens(turn.content) for turn in question.history)
         instructions = template("answer")
         spent = history + sum(estimated_tokens(t) for t in (instructions, question.text, question.user_prompt))
@@ -100,13 +137,15 @@ class Query:
             context, high_keywords=keywords.high, low_keywords=keywords.low, found=_counted(found.counts, context)
         )
 
-    async def _keywords(self, question: Question) -> tuple[Keywords, Usage]:
+    async def _keywords(self, question: Question, choice: Choice) -> tuple[Keywords, Usage]:
         """The caller's own where given, else by rule or by one LLM call (`KEYWORD_EXTRACTION`)."""
         if question.high_keywords or question.low_keywords:
             return Keywords(question.high_keywords, question.low_keywords), Usage()
-        if self._keyword_llm is None or question.mode == "naive":
+        needs_no_model = question.mode == "naive" or question.is_quoted or choice.scope.is_nothing
+        if self._keyword_llm is None or needs_no_model:
             return keywords_of(question.text), Usage()
-        request = ChatRequest((Turn("user", prompt("keywords", question=question.text)),), max_tokens=300)
+        turns = (Turn("user", prompt("keywords", question=question.text)),)
+        request = ChatRequest(turns, max_tokens=300, json_schema=_KEYWORD_SCHEMA)
         reply = await self._keyword_llm.complete(request)
         return _read_keywords(reply.text), reply.usage
 

@@ -23,10 +23,11 @@ from lightrag_server.core.passages import bridge
 from lightrag_server.core.questions import has_pronoun, parts_of, split, with_subject
 from lightrag_server.core.records import Chunk, Entity, Mode, Pair, Passage, Question, Relation, Subject
 from lightrag_server.core.times import asks_when, names_day, points_at_day
+from lightrag_server.engine.scope import Choice, Knowledge, Nearest, within
 from lightrag_server.engine.stores import Stores
 from lightrag_server.ports.embedding import Embedder
 from lightrag_server.ports.lexical import LexicalHit
-from lightrag_server.ports.vectors import Vector, VectorHit, VectorStore
+from lightrag_server.ports.vectors import Vector, VectorHit
 
 DENSE_WEIGHT = 1.0
 LEXICAL_WEIGHT = 0.4
@@ -73,10 +74,16 @@ class Found:
 
 
 class Retrieval:
-    def __init__(self, stores: Stores, embedder: Embedder, threshold: float) -> None:
+    def __init__(self, stores: Stores, embedder: Embedder, threshold: float, seen: Knowledge | None = None) -> None:
+        """`seen` is the part of the stores that serves; all of it where that is not said."""
         self._stores = stores
+        self._knowledge = seen or stores
         self._embedder = embedder
         self._threshold = threshold
+
+    def within(self, choice: Choice) -> Retrieval:
+        """The same for one question, with evidence from the chosen documents only."""
+        return Retrieval(self._stores, self._embedder, self._threshold, within(self._stores, choice))
 
     async def find(self, question: Question, keywords: Keywords) -> Found:
         """Ranked evidence before the budget. Three waves of storage calls and one embedding call."""
@@ -109,11 +116,11 @@ class Retrieval:
         names = [key for name in keywords.low if (key := ids.entity_key(name))]
         wants_entities, wants_facts = question.mode in USES_ENTITIES, question.mode in USES_FACTS
         windows, words, entities, facts, named = await asyncio.gather(
-            self._nearest(self._stores.windows, whole, places, -1.0),
-            self._stores.lexical.search(lexical.query_terms(" ".join(asked)), places),
-            self._nearest(self._stores.entities, low, question.top_k if wants_entities else 0, self._threshold),
-            self._nearest(self._stores.facts, high, question.top_k if wants_facts else 0, self._threshold),
-            self._stores.graph.entities(names if wants_entities else []),
+            self._nearest(self._knowledge.windows, whole, places, -1.0),
+            self._knowledge.lexical.search(lexical.query_terms(" ".join(asked)), places),
+            self._nearest(self._knowledge.entities, low, question.top_k if wants_entities else 0, self._threshold),
+            self._nearest(self._knowledge.facts, high, question.top_k if wants_facts else 0, self._threshold),
+            self._knowledge.graph.entities(names if wants_entities else []),
         )
         return Hits(np.stack(whole), windows, words, entities, facts, named)
 
@@ -122,14 +129,14 @@ class Retrieval:
         [vector] = await self._embedder.embed([follow_up], "query")
         places = question.chunk_top_k * CANDIDATES_PER_PLACE
         windows, words = await asyncio.gather(
-            self._stores.windows.search(vector, places),
-            self._stores.lexical.search(lexical.query_terms(f"{question.text} {follow_up}"), places),
+            self._knowledge.windows.search(vector, places),
+            self._knowledge.lexical.search(lexical.query_terms(f"{question.text} {follow_up}"), places),
         )
         asked = np.vstack([hits.asked, vector])
         return replace(hits, asked=asked, windows=_best_of(hits.windows, windows), lexical=words)
 
     @staticmethod
-    async def _nearest(store: VectorStore, asked: Sequence[Vector], top_k: int, threshold: float) -> list[VectorHit]:
+    async def _nearest(store: Nearest, asked: Sequence[Vector], top_k: int, threshold: float) -> list[VectorHit]:
         if not top_k:
             return []
         found = await asyncio.gather(*(store.search(vector, top_k, threshold) for vector in asked))
@@ -146,12 +153,12 @@ class Retrieval:
         pairs = [p for s in ranked({h.ref: scores[h.ref] for h in hits.facts}) if (p := ids.pair_from(s))]
         edges_each = max(LEAST_EDGES_PER_ENTITY, 2 * question.top_k // max(len(keys), 1))
         expansions, told = await asyncio.gather(
-            self._stores.graph.expand(keys, edges_each), self._stores.graph.relations(pairs[: question.top_k])
+            self._knowledge.graph.expand(keys, edges_each), self._knowledge.graph.relations(pairs[: question.top_k])
         )
         around = _by_strength(r for e in expansions.values() for r in e.relations)
         relations = _merged([told[p] for p in pairs if p in told], around)[: question.top_k]
         ends = dict.fromkeys(k for p in pairs for k in p)
-        entities = await self._stores.graph.entities([*keys, *ends, *(k for r in relations for k in r.pair)])
+        entities = await self._knowledge.graph.entities([*keys, *ends, *(k for r in relations for k in r.pair)])
         shown = [entities[k] for k in dict.fromkeys([*keys, *ends]) if k in entities]
         return GraphEvidence(shown, [with_names(r, entities) for r in relations], scores)
 
@@ -161,7 +168,7 @@ class Retrieval:
         votes = await self._votes(graph.subjects)
         lifted = ranked(votes, GRAPH_CHUNKS)
         chunk_ids = dict.fromkeys([*(h.ref for h in hits.windows), *(h.ref for h in hits.lexical), *lifted])
-        rows = await self._stores.chunks.get(list(chunk_ids))
+        rows = await self._knowledge.chunks.get(list(chunk_ids))
         chunks = {i: chunk_from_row(row) for i, row in rows.items()}
         dense = await self._dense(hits, [chunks[i] for i in lifted if i in chunks])
         legs = [
@@ -178,7 +185,7 @@ class Retrieval:
         """Behind a passage that says "this very night", the place before it that says which night it is."""
         pointing = [p for p in passages[:ANCHORED_PASSAGES] if points_at_day(p.text)]
         before = {p.chunk_id: _chunks_before(p) for p in pointing}
-        rows = await self._stores.chunks.get([i for ids_of in before.values() for i in ids_of])
+        rows = await self._knowledge.chunks.get([i for ids_of in before.values() for i in ids_of])
         chunks = {i: chunk_from_row(row) for i, row in rows.items()}
         found = list(passages)
         for passage in pointing:
@@ -190,10 +197,10 @@ class Retrieval:
 
     async def _votes(self, subjects: Mapping[Subject, float]) -> dict[str, float]:
         """A chunk's share of the scores of what it speaks of; a subject told everywhere says little of any place."""
-        told_in = await self._stores.graph.chunks_of(ranked(subjects, VOTING_SUBJECTS), CHUNKS_PER_SUBJECT)
+        told_in = await self._knowledge.graph.chunks_of(ranked(subjects, VOTING_SUBJECTS), CHUNKS_PER_SUBJECT)
         votes: dict[str, float] = {}
         for subject, chunk_ids in told_in.items():
-            share = max(subjects[subject], 0.0) / len(chunk_ids)
+            share = max(subjects[subject], 0.0) / max(len(chunk_ids), 1)
             for chunk_id in chunk_ids:
                 votes[chunk_id] = votes.get(chunk_id, 0.0) + share
         return votes
@@ -203,7 +210,7 @@ class Retrieval:
         scores = {h.id: h.score for h in hits.windows}
         brought = dict.fromkeys([*(h.id for h in hits.lexical), *(w for c in lifted for w in _window_ids(c))])
         others = [w for w in brought if w not in scores]
-        stored = await self._stores.windows.get(others)
+        stored = await self._knowledge.windows.get(others)
         if stored:
             similarity = np.stack([item.vector for item in stored.values()]) @ hits.asked.T
             scores |= dict(zip(stored, similarity.max(axis=1).tolist(), strict=True))

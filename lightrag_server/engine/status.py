@@ -15,6 +15,7 @@ _NAMES = {
     job_kinds.COMMIT: "Writing the graph",
     job_kinds.SCAN: "Scanning the input folder",
     job_kinds.CLEAR: "Clearing the workspace",
+    job_kinds.DROP: "Deleting the workspace",
 }
 
 

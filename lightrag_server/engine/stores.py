@@ -23,6 +23,9 @@ class Stores:
     documents: DocStatusStore
     chunks: KVStore
     contributions: KVStore
+    curated: KVStore
+    edits: KVStore
+    edit_outcomes: KVStore
     cache: KVStore
     meta: KVStore
     windows: VectorStore
@@ -45,7 +48,7 @@ class Stores:
 
     async def clear_knowledge(self) -> None:
         """Empty everything but the documents' rows and the LLM cache."""
-        for store in (self.chunks, self.contributions, self.meta):
+        for store in (self.chunks, self.contributions, self.curated, self.meta):
             await store.clear()
         for store in (self.windows, self.entities, self.facts, self.lexical, self.graph):
             await store.clear()
@@ -61,6 +64,9 @@ def open_stores(workspace: str, backends: Backends, blobs: BlobStore) -> Stores:
         documents=backends.doc_status.doc_status(workspace),
         chunks=kv.kv(workspace, "text_chunks"),
         contributions=kv.kv(workspace, "contributions"),
+        curated=kv.kv(workspace, "curated"),
+        edits=kv.kv(workspace, "edits"),
+        edit_outcomes=kv.kv(workspace, "edit_outcomes"),
         cache=kv.kv(workspace, "llm_response_cache"),
         meta=kv.kv(workspace, "meta"),
         windows=vectors.vectors(workspace, "chunks"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
-from lightrag_server.core.records import DocStatus, Document, Stage
+from lightrag_server.core.records import Document, Stage
 from lightrag_server.engine import job_kinds
 from lightrag_server.engine.clock import Clock
+from lightrag_server.engine.versions import give_up
 from lightrag_server.engine.workspace import Workspace, Workspaces
 from lightrag_server.errors import ExtractionFailed, JobLost, LightRAGError, RetryableError
 from lightrag_server.ports.jobs import Job, JobQueue
@@ -40,6 +42,7 @@ class Handlers:
             job_kinds.COMMIT: self._commit,
             job_kinds.SCAN: self._scan,
             job_kinds.CLEAR: self._clear,
+            job_kinds.DROP: self._drop,
         }
 
     async def run(self, job: Job) -> None:
@@ -48,43 +51,45 @@ class Handlers:
 
     async def _prepare(self, job: Job) -> None:
         workspace = await self._workspaces.get(job.workspace)
+        document = (await workspace.stores.documents.get([job.subject])).get(job.subject)
+        if document is None:
+            return
         try:
             await workspace.prepare.run(job.subject)
         except JobLost:
             raise
         except Exception as error:
-            await self._prepare_failed(workspace, job, error)
+            await self._prepare_failed(workspace, document, error)
 
-    async def _prepare_failed(self, workspace: Workspace, job: Job, error: Exception) -> None:
-        """Back to the queue while trying again may help, else the document is marked failed with the reason."""
-        document = (await workspace.stores.documents.get([job.subject])).get(job.subject)
-        if document is None or document.stage is not Stage.ACCEPTED:
-            return
+    async def _prepare_failed(self, workspace: Workspace, document: Document, error: Exception) -> None:
+        """Back to the queue while trying again may help, else the acceptance is given up with the reason. Where the
+        row went on to another acceptance, that one has a job of its own."""
         tries = int(document.metadata.get("tries", 0)) + 1
-        document = document.with_(
-            metadata=document.metadata | {"tries": tries} | _failed_chunks(error), updated_at=self._clock().isoformat()
-        )
+        noted: dict[str, Any] = {"tries": tries, **_failed_chunks(error)}
         message = _sentence(error)
         if isinstance(error, RetryableError) and error.retryable and tries < self._max_attempts:
-            await workspace.stores.documents.update(document.with_(error=message), {Stage.ACCEPTED})
             delay = max(error.retry_after_s or 0.0, min(self._retry_delay_s * 2 ** (tries - 1), MAX_DELAY_S))
-            raise RetryLater(delay, message) from error
+            if await self._noted(workspace, document, message, noted):
+                raise RetryLater(delay, message) from error
+            return
         if not isinstance(error, LightRAGError):
-            log.exception(
-                "job failed unexpectedly kind=%s workspace=%s subject=%s", job.kind, job.workspace, job.subject
-            )
-        await self._fail(workspace, document, message, error)
+            log.exception("preparing failed unexpectedly workspace=%s document=%s", workspace.key, document.id)
+        await self._fail(workspace, document, message, noted | {"error_type": getattr(error, "code", "internal_error")})
 
-    async def _fail(self, workspace: Workspace, document: Document, message: str, error: Exception) -> None:
-        failed = document.with_(
-            stage=Stage.FAILED,
-            status=DocStatus.FAILED,
-            error=message,
-            metadata=document.metadata | {"error_type": getattr(error, "code", "internal_error")},
-        )
-        if await workspace.stores.documents.update(failed, {Stage.ACCEPTED}):
-            await self._queue.note(workspace.name, f"Failed {document.file_path}: {message}")
-            log.warning("document failed workspace=%s document=%s error=%r", workspace.name, document.id, message)
+    async def _noted(self, workspace: Workspace, document: Document, message: str, noted: dict[str, Any]) -> bool:
+        now = self._clock().isoformat()
+
+        def change(row: Document) -> Document | None:
+            if row.stage is not Stage.ACCEPTED or row.blob_key != document.blob_key:
+                return None
+            return row.with_(error=message, metadata=row.metadata | noted, updated_at=now)
+
+        return await workspace.stores.documents.update(document.id, change) is not None
+
+    async def _fail(self, workspace: Workspace, document: Document, message: str, noted: dict[str, Any]) -> None:
+        if await give_up(workspace.stores, document, message, self._clock(), noted):
+            await self._queue.note(workspace.key, f"Failed {document.file_path}: {message}")
+            log.warning("document failed workspace=%s document=%s error=%r", workspace.key, document.id, message)
 
     async def _commit(self, job: Job) -> None:
         workspace = await self._workspaces.get(job.workspace)
@@ -107,6 +112,11 @@ class Handlers:
     async def _clear(self, job: Job) -> None:
         workspace = await self._workspaces.get(job.workspace)
         await workspace.clear.run(job.fence)
+
+    async def _drop(self, job: Job) -> None:
+        workspace = await self._workspaces.get(job.workspace)
+        await workspace.drop.run(job.fence)
+        log.info("deleted workspace=%s", job.workspace)
 
 
 def _failed_chunks(error: Exception) -> dict[str, object]:

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from lightrag_server.core.records import DocStatus, Document, Stage
+
+Change = Callable[[Document], Document | None]
+"""The row as it is → the row as it is to be, under the same id; None leaves it. Pure: it may be called more than
+once."""
 
 SortField = Literal["updated_at", "created_at", "id", "file_path"]
 
@@ -28,6 +32,15 @@ class Filter:
     track_id: str | None = None
     content_hash: str | None = None
     file_path: str | None = None
+    name_part: str = ""
+    """Stands somewhere in the file path, whatever the case of either."""
+    tags: frozenset[str] = frozenset()
+    """All of these are there."""
+    any_tags: frozenset[str] = frozenset()
+    """At least one of these is there, where any are asked for."""
+    is_enabled: bool | None = None
+    updated_from: str | None = None
+    """Not updated before; compared as text, so it has to be written as the rows' own times are."""
 
 
 class DocStatusStore(Protocol):
@@ -42,8 +55,9 @@ class DocStatusStore(Protocol):
         """Insert or replace."""
         ...
 
-    async def update(self, document: Document, expected: Collection[Stage]) -> bool:
-        """Replace the row only if it exists and its stage is one of `expected`; say whether it was. Atomic."""
+    async def update(self, id: str, change: Change) -> Document | None:
+        """Replace a row by what `change` makes of it, atomically between processes. Returns the new row, or None when
+        there is no such row or it was left as it is."""
         ...
 
     async def get(self, ids: Collection[str]) -> dict[str, Document]: ...

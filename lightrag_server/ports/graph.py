@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -23,6 +23,31 @@ class Subgraph:
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """A node in a list, and its number of edges."""
+
+    entity: Entity
+    degree: int
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """At most `limit` rows, passing over `offset` of them."""
+
+    offset: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class EntityFilter:
+    """Conditions that must all hold. `contains` is looked for in keys, as `ids.entity_key` writes it; `type` is exact;
+    None means any."""
+
+    contains: str = ""
+    type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class GraphCounts:
     entities: int
     relations: int
@@ -33,6 +58,10 @@ class GraphStore(Protocol):
     """Entities, undirected relations, and the evidence that ties both to chunks."""
 
     async def entities(self, keys: Collection[str]) -> dict[str, Entity]: ...
+
+    async def names(self, keys: Collection[str]) -> dict[str, str]:
+        """Spellings of the known ones, at the cost of a fraction of `entities`."""
+        ...
 
     async def relations(self, pairs: Collection[Pair]) -> dict[Pair, Relation]:
         """Pairs are sorted (`ids.pair_of`)."""
@@ -75,6 +104,24 @@ class GraphStore(Protocol):
     ) -> list[str]:
         """Names (spellings) of entities. `contains` is looked for in their keys, as `ids.entity_key` writes it: exact
         matches come first, then prefixes."""
+        ...
+
+    async def page_entities(
+        self, where: EntityFilter, extent: Extent, order: Literal["name", "degree"] = "name"
+    ) -> tuple[list[Listed], int]:
+        """Nodes by name, or by degree and name, and the number of those that match in all."""
+        ...
+
+    async def page_relations(self, extent: Extent, of: str | None = None) -> tuple[list[Relation], int]:
+        """Edges (of the node with the key `of`) by weight, then pair, and the number of them in all."""
+        ...
+
+    def scan_entities(self) -> AsyncIterator[list[Entity]]:
+        """All nodes in key order, in batches; bounded memory. What changes meanwhile may be seen or not."""
+        ...
+
+    def scan_relations(self) -> AsyncIterator[list[Relation]]:
+        """All edges once, in the store's order; otherwise as `scan_entities`."""
         ...
 
     async def subgraph(self, key: str | None, max_depth: int, max_nodes: int) -> Subgraph:

@@ -139,6 +139,10 @@ class JobQueue(Protocol):
         """Oldest first."""
         ...
 
+    async def forget(self, workspace: str) -> None:
+        """Remove the ended jobs, the progress and the notes of a workspace; open jobs stay."""
+        ...
+
     async def close(self) -> None:
         """Release files and threads. Idempotent; the jobs stay."""
         ...

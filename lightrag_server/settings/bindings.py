@@ -10,6 +10,7 @@ from lightrag_server.settings._fields import setting
 from lightrag_server.settings._group import Group
 
 LLMBinding = Literal["ollama", "openai", "local", "fake"]
+VisionBinding = Literal["ollama", "openai", "fake"]
 EmbeddingBinding = Literal["ollama", "openai", "local", "fake"]
 
 
@@ -78,6 +79,32 @@ class LLMSettings(Group):
         "Binding local: extractive quotes sentences, generative writes with LLM_MODEL. "
         "Unset: generative when LLM_MODEL is set.",
     )
+
+
+class VisionSettings(Group):
+    heading = "Vision"
+
+    binding: VisionBinding | None = setting("VLM_LLM_BINDING", None, "ollama or openai. Unset: as LLM_BINDING.")
+    model: str | None = setting(
+        "VLM_LLM_MODEL", None, "Model that answers questions with images. Unset: such questions are refused."
+    )
+    host: str | None = setting(
+        "VLM_LLM_BINDING_HOST", None, "Base URL. Unset: LLM_BINDING_HOST where the binding is the same."
+    )
+    api_key: SecretStr | None = setting(
+        "VLM_LLM_BINDING_API_KEY", None, "Key sent to the vendor. Unset: LLM_BINDING_API_KEY likewise."
+    )
+
+    def beside(self, llm: LLMSettings) -> LLMSettings | None:
+        """The model that sees, with everything left open as for `llm`; a host and its key are for one vendor only.
+        None where there is no such model."""
+        if self.model is None:
+            return None
+        binding = self.binding or llm.binding
+        is_same = binding == llm.binding
+        host = self.host or (llm.host if is_same else None)
+        key = self.api_key or (llm.api_key if is_same and host == llm.host else None)
+        return llm.model_copy(update={"binding": binding, "model": self.model, "host": host, "api_key": key})
 
 
 class EmbeddingSettings(Group):

@@ -10,7 +10,7 @@ from lightrag_server.core.records import Profile
 from lightrag_server.settings._fields import setting
 from lightrag_server.settings._group import Group
 
-ChunkStrategy = Literal["fixed_token", "recursive_character", "paragraph_semantic"]
+ChunkStrategy = Literal["fixed_token", "recursive_character", "paragraph_semantic", "semantic_vector"]
 
 
 class IngestSettings(Group):
@@ -25,7 +25,8 @@ class IngestSettings(Group):
     chunk_strategy: ChunkStrategy | None = setting(
         "CHUNK_STRATEGY",
         None,
-        "fixed_token, recursive_character or paragraph_semantic (along headings). "
+        "fixed_token, recursive_character, paragraph_semantic (along headings) or semantic_vector (where the meaning "
+        "turns; embeds every sentence). "
         "Unset: paragraph_semantic for documents with headings, else recursive_character.",
     )
     chunk_size: int = setting("CHUNK_SIZE", 1200, "Size of a chunk.", unit="tokens", flag="--chunk-size", ge=20)

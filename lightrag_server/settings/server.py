@@ -19,15 +19,23 @@ class ServerSettings(Group):
     host: str | None = setting(
         "HOST",
         None,
-        "Address to listen on. Unset: 0.0.0.0 when an API key is configured, else 127.0.0.1.",
+        "Address to listen on. Unset: 0.0.0.0 when an API key or an account exists, else 127.0.0.1.",
         flag="--host",
     )
     port: int = setting("PORT", 9621, "Port to listen on.", flag="--port", ge=0, le=65535)
     working_dir: Path = setting("WORKING_DIR", Path("./rag_storage"), "Folder of all data.", flag="--working-dir")
     input_dir: Path = setting("INPUT_DIR", Path("./inputs"), "Folder that /documents/scan reads.", flag="--input-dir")
     workspace: str = setting("WORKSPACE", "", "Workspace used when a request names none.", flag="--workspace")
+    workspace_auto_create: bool = setting(
+        "WORKSPACE_AUTO_CREATE",
+        True,
+        "A request that writes to an unknown workspace makes it; false answers 404 until POST /workspaces has made it.",
+    )
     key: SecretStr | None = setting(
-        "LIGHTRAG_API_KEY", None, "Key that clients send as X-API-Key. Unset: no key is asked for.", flag="--key"
+        "LIGHTRAG_API_KEY",
+        None,
+        "Key of the administrator, sent as X-API-Key or as a bearer. Others: `lightrag-server keys`.",
+        flag="--key",
     )
     ssl: bool = setting("SSL", False, "Serve HTTPS.", flag="--ssl")
     ssl_certfile: Path | None = setting("SSL_CERTFILE", None, "Certificate, PEM.", flag="--ssl-certfile")
@@ -44,13 +52,14 @@ class ServerSettings(Group):
         "MAX_REQUEST_BODY_BYTES",
         None,
         "Largest request body other than an upload; 0 lifts all limits. "
-        "Unset: 1 MiB, and 50 MiB for /documents/text and /documents/texts.",
+        "Unset: 1 MiB, and 50 MiB where texts or images are sent.",
         unit="bytes",
         ge=0,
     )
     max_texts: int = setting(
         "MAX_TEXTS_PER_REQUEST", 0, "Most texts of one /documents/texts request; 0 means no limit.", ge=0
     )
+    max_graph_nodes: int = setting("MAX_GRAPH_NODES", 1000, "Most entities of one /graphs answer.", ge=1, le=100_000)
     cors_origins: str = setting(
         "CORS_ORIGINS", "", "Origins whose pages may call this server from a browser, comma separated; * for any."
     )
@@ -61,6 +70,16 @@ class ServerSettings(Group):
     title: str | None = setting("WEBUI_TITLE", None, "Name shown to users.")
     description: str | None = setting("WEBUI_DESCRIPTION", None, "Line shown below the name.")
     keep_alive_s: int = setting("KEEPALIVE", 5, "Longest idle time of a connection.", unit="seconds", ge=1)
+    max_event_streams: int = setting(
+        "MAX_EVENT_STREAMS", 100, "Most open streams of GET /documents/events in one process.", ge=1
+    )
+    event_stream_s: int = setting(
+        "EVENT_STREAM_SECONDS",
+        3600,
+        "Length after which a stream of events ends; clients come back by themselves, and are authorised again.",
+        unit="seconds",
+        ge=1,
+    )
     stop_timeout_s: int = setting(
         "STOP_TIMEOUT", 10, "Longest wait for running requests when the server stops.", unit="seconds", ge=0
     )

@@ -19,7 +19,6 @@ _SCHEDULING = "the job queue schedules documents by itself"
 _EVALUATION = "the evaluation script of LightRAG is not part of this server"
 _CHUNKER = "CHUNK_SIZE and CHUNK_OVERLAP_SIZE hold for every strategy"
 _ARCHIVE = "PARSE_MEMORY_LIMIT and MAX_EXPANDED_SIZE bound what a file may unpack to"
-_ACCOUNTS = "accounts are not served; LIGHTRAG_API_KEY protects the server"
 _RERANK = "passages are ranked with the embedding model, not by a rerank vendor"
 _WORKSPACE = "WORKSPACE and the header LIGHTRAG-WORKSPACE choose the workspace for all storages alike"
 _ROLES = "one model serves all tasks; LLM_BINDING and LLM_MODEL name it"
@@ -36,12 +35,6 @@ UNSUPPORTED: dict[str, str] = {
     "ERROR_LOG": _LOG,
     "UI_TEMPLATES_DIR": "pages are not customised with a bundle; WEBUI_TITLE and WEBUI_DESCRIPTION are used",
     "ENABLE_AI_CONTENT_NOTICE": "no notice is added to answers",
-    "AUTH_ACCOUNTS": _ACCOUNTS,
-    "TOKEN_*": _ACCOUNTS,
-    "GUEST_TOKEN_EXPIRE_HOURS": _ACCOUNTS,
-    "JWT_ALGORITHM": _ACCOUNTS,
-    "LOGIN_*": _ACCOUNTS,
-    "WHITELIST_PATHS": "only /health, the start page and the API documentation are open",
     "MAX_PENDING_DOCUMENTS": _BUSY,
     "MAX_UNACKED_MANUAL_RETRIES": _BUSY,
     "SCAN_ENQUEUE_BATCH_SIZE": _BUSY,
@@ -65,7 +58,13 @@ UNSUPPORTED: dict[str, str] = {
     "KEYWORD_MAX_ASYNC_LLM": _ROLES,
     "QUERY_LLM_*": _ROLES,
     "QUERY_MAX_ASYNC_LLM": _ROLES,
-    "VLM_*": "images are not analysed",
+    "VLM_PROCESS_ENABLE": "images in documents are not analysed",
+    "VLM_M*_IMAGE_*": "images in documents are not analysed",
+    "VLM_AWS_*": "VLM_LLM_BINDING is ollama or openai",
+    "VLM_OLLAMA_*": "a request's own options reach the model",
+    "VLM_OPENAI_*": "a request's own options reach the model",
+    "VLM_MAX_ASYNC_LLM": "MAX_ASYNC_LLM bounds the calls of both models together",
+    "VLM_LLM_TIMEOUT": "LLM_TIMEOUT holds for both models",
     "MAX_EXTRACT_INPUT_TOKENS": "MAX_TOKENS bounds every prompt",
     "ENTITY_TYPE_PROMPT_FILE": "ENTITY_TYPES_HINT names the types",
     "PROMPT_DIR": "prompts are part of the package",

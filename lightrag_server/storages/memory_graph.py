@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
 from lightrag_server.core.ids import entity_key, pair_from
 from lightrag_server.core.records import Entity, Pair, Relation, Subject
-from lightrag_server.ports.graph import Expansion, GraphCounts, Subgraph
+from lightrag_server.ports.graph import EntityFilter, Expansion, Extent, GraphCounts, Listed, Subgraph
 from lightrag_server.storages.memory_space import Cell, Space
+
+SCAN_ROWS = 500
 
 
 class MemoryGraphStore:
@@ -19,6 +21,9 @@ class MemoryGraphStore:
     async def entities(self, keys: Collection[str]) -> dict[str, Entity]:
         stored = self._cell.space.entities
         return {key: stored[key] for key in keys if key in stored}
+
+    async def names(self, keys: Collection[str]) -> dict[str, str]:
+        return {key: entity.name for key, entity in (await self.entities(keys)).items()}
 
     async def relations(self, pairs: Collection[Pair]) -> dict[Pair, Relation]:
         stored = self._cell.space.relations
@@ -87,6 +92,37 @@ class MemoryGraphStore:
 
         return [e.name for e in sorted((e for e in space.entities.values() if part in e.key), key=rank)][:limit]
 
+    async def page_entities(
+        self, where: EntityFilter, extent: Extent, order: Literal["name", "degree"] = "name"
+    ) -> tuple[list[Listed], int]:
+        space, part = self._cell.space, entity_key(where.contains)
+        edges = _edges(space)
+        matching = [
+            Listed(e, len(edges[e.key]))
+            for e in space.entities.values()
+            if part in e.key and where.type in (None, e.type)
+        ]
+        matching.sort(key=lambda listed: (-listed.degree if order == "degree" else 0, listed.entity.name))
+        return matching[extent.offset : extent.offset + extent.limit], len(matching)
+
+    async def page_relations(self, extent: Extent, of: str | None = None) -> tuple[list[Relation], int]:
+        space = self._cell.space
+        relations = space.relations.values() if of is None else _edges_of(space, of)
+        strongest = sorted(relations, key=_strength)
+        return strongest[extent.offset : extent.offset + extent.limit], len(strongest)
+
+    async def scan_entities(self) -> AsyncIterator[list[Entity]]:
+        stored = self._cell.space.entities
+        keys = sorted(stored)
+        for start in range(0, len(keys), SCAN_ROWS):
+            yield [stored[key] for key in keys[start : start + SCAN_ROWS] if key in stored]
+
+    async def scan_relations(self) -> AsyncIterator[list[Relation]]:
+        stored = self._cell.space.relations
+        pairs = sorted(stored)
+        for start in range(0, len(pairs), SCAN_ROWS):
+            yield [stored[pair] for pair in pairs[start : start + SCAN_ROWS] if pair in stored]
+
     async def subgraph(self, key: str | None, max_depth: int, max_nodes: int) -> Subgraph:
         space = self._cell.space
         reached = _reached(space, key, max_depth, max_nodes)
@@ -117,9 +153,16 @@ def _edges(space: Space) -> defaultdict[str, list[Relation]]:
     return edges
 
 
+def _edges_of(space: Space, key: str) -> list[Relation]:
+    return [r for pair, r in space.relations.items() if key in pair] if key in space.entities else []
+
+
 def _expansion(relations: Sequence[Relation], limit: int) -> Expansion:
-    strongest = sorted(relations, key=lambda r: (-r.weight, r.pair))
-    return Expansion(len(relations), tuple(strongest[:limit]))
+    return Expansion(len(relations), tuple(sorted(relations, key=_strength)[:limit]))
+
+
+def _strength(relation: Relation) -> tuple[float, Pair]:
+    return -relation.weight, relation.pair
 
 
 def _is_known(space: Space, subject: Subject) -> bool:

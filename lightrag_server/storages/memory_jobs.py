@@ -127,6 +127,11 @@ class MemoryJobQueue:
     async def notes(self, workspace: str) -> list[Note]:
         return list(self._notes.get(workspace, ()))
 
+    async def forget(self, workspace: str) -> None:
+        self._rows = {id: r for id, r in self._rows.items() if r.job.state.is_open or r.job.workspace != workspace}
+        self._progress = {place: progress for place, progress in self._progress.items() if place[0] != workspace}
+        self._notes.pop(workspace, None)
+
     async def close(self) -> None:
         """Nothing to release."""
 

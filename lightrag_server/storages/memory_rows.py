@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 from lightrag_server.core.encoding import document_from_row, document_to_row, from_bytes, to_bytes
-from lightrag_server.core.records import DocStatus, Document, Stage
-from lightrag_server.ports.doc_status import Filter, Page
+from lightrag_server.core.records import DocStatus, Document
+from lightrag_server.ports.doc_status import Change, Filter, Page
 from lightrag_server.ports.kv import Row
 from lightrag_server.storages.memory_space import Cell
 
@@ -70,13 +70,13 @@ class MemoryDocStatusStore:
         async with self._cell.writing() as space:
             space.documents.update({d.id: _detached(d) for d in documents})
 
-    async def update(self, document: Document, expected: Collection[Stage]) -> bool:
+    async def update(self, id: str, change: Change) -> Document | None:
         async with self._cell.writing() as space:
-            stored = space.documents.get(document.id)
-            if stored is None or stored.stage not in expected:
-                return False
-            space.documents[document.id] = _detached(document)
-            return True
+            stored = space.documents.get(id)
+            changed = change(_detached(stored)) if stored else None
+            if changed is not None:
+                space.documents[id] = _detached(changed)
+            return changed
 
     async def get(self, ids: Collection[str]) -> dict[str, Document]:
         documents = self._cell.space.documents
@@ -128,4 +128,9 @@ def _matches(document: Document, where: Filter) -> bool:
         and (where.track_id is None or document.track_id == where.track_id)
         and (where.content_hash is None or document.content_hash == where.content_hash)
         and (where.file_path is None or document.file_path == where.file_path)
+        and where.name_part.casefold() in document.file_path.casefold()
+        and where.tags.issubset(document.tags)
+        and (not where.any_tags or not where.any_tags.isdisjoint(document.tags))
+        and (where.is_enabled is None or document.is_enabled == where.is_enabled)
+        and (where.updated_from is None or document.updated_at >= where.updated_from)
     )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from lightrag_server.api.app import create_app
 from lightrag_server.settings.loader import load
 from tests.server import FAKE
+from tests.vendor import Vendor, in_thread
 
 WAIT_S = 30.0
 
@@ -68,6 +69,12 @@ async def opened(folder: Path, **variables: str) -> AsyncIterator[Api]:
         httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client,
     ):
         yield Api(app, client)
+
+
+@pytest.fixture(scope="module")
+def vendor() -> Iterator[Vendor]:
+    with in_thread() as started:
+        yield started
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ async def test_an_upload_is_accepted_indexed_and_listed(api: Api) -> None:
     assert document["error_msg"] is None
     assert set(document) == {
         "id", "content_summary", "content_length", "status", "created_at", "updated_at", "track_id", "chunks_count",
-        "error_msg", "metadata", "file_path",
+        "error_msg", "metadata", "file_path", "attributes", "tags", "enabled",
     }  # fmt: skip
 
 
@@ -116,7 +116,7 @@ async def test_a_request_may_say_how_its_texts_are_cut(api: Api) -> None:
     "chunking",
     [
         {"strategy": "by_moon"},
-        {"strategy": "semantic_vector"},
+        {"strategy": "custom"},
         {"params": {"chunk_token_size": 50, "chunk_overlap_token_size": 50}},
         {"params": {"chunk_token_size": 0}},
         {"params": {"moon": 1}},

@@ -39,12 +39,6 @@ def settings_of(vendor: Vendor) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def vendor() -> Iterator[Vendor]:
-    with in_thread() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
 def server(vendor: Vendor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """With one document that answers `QUESTION`."""
     with running(tmp_path_factory.mktemp("server"), **settings_of(vendor)) as started:

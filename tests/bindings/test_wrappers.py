@@ -185,18 +185,24 @@ async def test_a_repeated_request_is_answered_from_the_store_and_costs_nothing(
     assert vendor.stats()["chat"] == 2
 
 
-async def test_a_kept_reply_is_replayed_as_a_stream_but_streams_are_not_kept(
+async def test_a_stream_that_ended_is_kept_and_replayed_whole_or_as_a_stream(
     vendor: Vendor, chat: OpenAIChat, store: KVStore
 ):
     cached = Cached(chat, store)
     await drained(cached.stream(REQUEST))
-    assert await store.count() == 0
-    await cached.complete(REQUEST)
     items = await drained(cached.stream(REQUEST))
     assert items[0] == reply_to(TURNS)
     assert isinstance(items[1], ChatReply)
     assert items[1].is_cached
-    assert vendor.stats()["chat"] == 2
+    assert (await cached.complete(REQUEST)).is_cached
+    assert vendor.stats()["chat"] == 1
+
+
+async def test_a_stream_that_was_left_is_not_kept(chat: OpenAIChat, store: KVStore):
+    cached = Cached(chat, store)
+    async with aclosing(cached.stream(REQUEST)) as items:
+        await anext(items)
+    assert await store.count() == 0
 
 
 async def test_another_model_has_other_replies(store: KVStore):

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from lightrag_server.core.ids import chunk_id
-from lightrag_server.core.records import DocStatus, Profile, Stage
+from lightrag_server.core.records import DocStatus, Document, Profile, Stage, Version
+from lightrag_server.errors import InvalidInput
 from lightrag_server.ports.doc_status import DocStatusStore, Filter, Page, SortField
 from lightrag_server.ports.storage import Backend
 
@@ -37,6 +38,10 @@ class DocStatusContract:
             content_length=12,
             content_summary="知识",
             metadata={"a": [1, {"b": None}]},
+            attributes={"year": 2026, "kinds": ["a", "b"], "open": None},
+            tags=("x", "y"),
+            is_enabled=False,
+            serving=Version("old", "h0", "s", 3, (chunk_id("d1", 0),), Profile.FULL, {"version": 1}),
         )
         irregular = document("d2").with_(chunk_ids=("x", "y"))
         await store.put([full, irregular])
@@ -60,22 +65,38 @@ class DocStatusContract:
         assert (await store.get(["a"]))["a"].track_id is None
         assert await store.find(Filter(track_id="t")) == []
 
-    async def test_update_only_from_an_expected_stage(self, store: DocStatusStore) -> None:
-        await store.put([document("a", stage=Stage.PREPARED)])
-        done = document("a", DocStatus.PROCESSED, Stage.COMMITTED)
-        assert not await store.update(done, {Stage.ACCEPTED, Stage.FAILED})
-        assert (await store.get(["a"]))["a"].stage is Stage.PREPARED
-        assert await store.update(done, {Stage.PREPARED})
-        assert await store.get(["a"]) == {"a": done}
+    async def test_update_writes_what_becomes_of_the_row(self, store: DocStatusStore) -> None:
+        await store.put([document("a", stage=Stage.PREPARED, track_id="t"), document("b")])
+        done = await store.update("a", lambda row: row.with_(stage=Stage.COMMITTED, tags=("new",)))
+        assert done == document("a", stage=Stage.COMMITTED, track_id="t").with_(tags=("new",))
+        assert await store.get(["a", "b"]) == {"a": done, "b": document("b")}
+        assert await store.find(Filter(stages=frozenset({Stage.COMMITTED}))) == [done]
+
+    async def test_update_leaves_a_row_that_is_not_to_change(self, store: DocStatusStore) -> None:
+        await store.put([document("a")])
+        assert await store.update("a", lambda row: None) is None
+        assert await store.get(["a"]) == {"a": document("a")}
 
     async def test_update_of_an_unknown_document_writes_nothing(self, store: DocStatusStore) -> None:
-        assert not await store.update(document("a"), set(Stage))
+        assert await store.update("a", lambda row: row) is None
         assert await store.get(["a"]) == {}
 
-    async def test_of_updates_at_once_exactly_one_succeeds(self, store: DocStatusStore) -> None:
-        await store.put([document("a", stage=Stage.ACCEPTED)])
-        tries = [store.update(document("a", stage=Stage.DELETING, track_id=str(n)), {Stage.ACCEPTED}) for n in range(8)]
-        assert sorted(await asyncio.gather(*tries)) == [False] * 7 + [True]
+    async def test_an_update_that_raises_writes_nothing(self, store: DocStatusStore) -> None:
+        await store.put([document("a")])
+
+        def change(row: Document) -> Document:
+            raise InvalidInput("no")
+
+        with pytest.raises(InvalidInput):
+            await store.update("a", change)
+        assert await store.get(["a"]) == {"a": document("a")}
+
+    async def test_of_updates_at_once_none_is_lost(self, store: DocStatusStore) -> None:
+        await store.put([document("a")])
+        await asyncio.gather(
+            *(store.update("a", lambda row, n=n: row.with_(tags=(*row.tags, str(n)))) for n in range(8))
+        )
+        assert sorted((await store.get(["a"]))["a"].tags) == [str(n) for n in range(8)]
 
     async def test_find_applies_every_condition(self, store: DocStatusStore) -> None:
         wanted = document("a", DocStatus.FAILED, Stage.FAILED, track_id="t", content_hash="h", file_path="p")
@@ -90,6 +111,49 @@ class DocStatusContract:
         where = Filter(frozenset({DocStatus.FAILED}), frozenset({Stage.FAILED, Stage.PREPARED}), "t", "h", "p")
         assert await store.find(where) == [wanted]
         assert await store.page(where, Page()) == ([wanted], 1)
+
+    async def test_a_part_of_the_name_is_found_whatever_its_case(self, store: DocStatusStore) -> None:
+        names = {"a": "Annual Report.pdf", "b": "ÉTUDE über Flüsse.txt", "c": "知识图谱.md", "d": "100%_a\\b.txt"}
+        await store.put([document(i, file_path=name) for i, name in names.items()])
+        parts = {
+            "REPORT": "a",
+            "étude ÜBER": "b",
+            "识图": "c",
+            "0%_": "d",
+            "\\B": "d",
+            "%": "d",
+            "_": "d",
+            "report.": "a",
+        }
+        for part, wanted in parts.items():
+            assert [d.id for d in await store.find(Filter(name_part=part))] == [wanted], part
+        assert await store.find(Filter(name_part="a_n")) == []
+        assert len(await store.find(Filter(name_part=""))) == 4
+
+    async def test_all_tags_or_any_of_them_are_asked_for(self, store: DocStatusStore) -> None:
+        tags = {"a": ("x", "y"), "b": ("y",), "c": (), "d": ("xy", 'say "x"', "知识")}
+        await store.put([document(i).with_(tags=of_one) for i, of_one in tags.items()])
+        wanted = {("x",): ["a"], ("y",): ["a", "b"], ("x", "y"): ["a"], ('say "x"', "知识"): ["d"], ("z",): []}
+        for of_all, ids in wanted.items():
+            assert [d.id for d in await store.find(Filter(tags=frozenset(of_all)))] == ids, of_all
+            assert (await store.page(Filter(tags=frozenset(of_all)), Page()))[1] == len(ids)
+        for of_any, ids in {("x", "z"): ["a"], ("x", "y"): ["a", "b"], ("z",): []}.items():
+            assert [d.id for d in await store.find(Filter(any_tags=frozenset(of_any)))] == ids, of_any
+        assert await store.find(Filter(tags=frozenset({"y"}), any_tags=frozenset({"xy"}))) == []
+
+    async def test_documents_that_are_not_enabled_are_told_apart(self, store: DocStatusStore) -> None:
+        await store.put([document("a"), document("b").with_(is_enabled=False), document("c")])
+        assert [d.id for d in await store.find(Filter(is_enabled=False))] == ["b"]
+        assert [d.id for d in await store.find(Filter(is_enabled=True))] == ["a", "c"]
+        await store.put([document("b"), document("c").with_(is_enabled=False)])
+        assert [d.id for d in await store.find(Filter(is_enabled=False))] == ["c"]
+        await store.update("c", lambda row: row.with_(is_enabled=True))
+        assert await store.find(Filter(is_enabled=False)) == []
+
+    async def test_rows_updated_since_a_time(self, store: DocStatusStore) -> None:
+        await store.put([document(f"d{n}", updated_at=f"2026-01-0{n}T00:00:00+00:00") for n in range(1, 6)])
+        found = await store.find(Filter(updated_from="2026-01-04T00:00:00+00:00"))
+        assert [d.id for d in found] == ["d4", "d5"]
 
     async def test_no_status_allowed_finds_nothing(self, store: DocStatusStore) -> None:
         await store.put([document("a")])

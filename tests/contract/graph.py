@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from lightrag_server.core.ids import pair_of, subject_of
 from lightrag_server.core.records import Entity
-from lightrag_server.ports.graph import GraphCounts, GraphStore
+from lightrag_server.ports.graph import EntityFilter, Extent, GraphCounts, GraphStore
 from lightrag_server.ports.storage import Backend
 
 from .values import MANY, ODD_IDS, entity, relation
@@ -23,6 +24,7 @@ class GraphContract:
         await store.put()
         await store.delete()
         assert await store.entities([]) == {}
+        assert await store.names([]) == {}
         assert await store.relations([]) == {}
         assert await store.expand([], 5) == {}
         assert await store.chunks_of([]) == {}
@@ -35,6 +37,7 @@ class GraphContract:
         await store.put(nodes, [edge])
         assert await store.entities(["a", "b", "z"]) == {"a": nodes[0], "b": nodes[1]}
         assert await store.relations([("a", "b"), ("a", "z")]) == {("a", "b"): edge}
+        assert await store.names(["b", "a", "z"]) == {"a": "A", "b": "B b"}
         assert await store.counts() == GraphCounts(2, 1, 0)
 
     async def test_put_replaces_by_key(self, store: GraphStore) -> None:
@@ -159,6 +162,68 @@ class GraphContract:
         assert await store.labels(contains="%") == ["100% Apple_Juice"]
         assert await store.labels(contains="_") == ["100% Apple_Juice"]
         assert await store.labels(contains="公司") == ["公司", "苹果公司"]
+
+    async def test_pages_of_entities_by_name_and_by_degree(self, store: GraphStore) -> None:
+        edges = [relation("b", k) for k in "acd"] + [relation("c", "d")]
+        await store.put(entities_of("abcd"), edges)
+        everything = EntityFilter()
+        page, total = await store.page_entities(everything, Extent(1, 2))
+        assert ([(e.entity, e.degree) for e in page], total) == ([(entity("b"), 3), (entity("c"), 2)], 4)
+        page, total = await store.page_entities(everything, Extent(0, 3), "degree")
+        assert ([e.entity.key for e in page], total) == (["b", "c", "d"], 4)
+        assert await store.page_entities(everything, Extent(4, 2)) == ([], 4)
+
+    async def test_pages_of_entities_hold_what_matches_name_and_type(self, store: GraphStore) -> None:
+        others = [replace(entity(key), type="PLACE") for key in ("a/b 100%", "ab_c", "x")]
+        await store.put([entity("ab"), entity("b"), *others])
+
+        async def keys(contains: str = "", type: str | None = None) -> tuple[list[str], int]:
+            page, total = await store.page_entities(EntityFilter(contains, type), Extent(0, 2))
+            return [e.entity.key for e in page], total
+
+        assert await keys("AB") == (["ab", "ab_c"], 2)
+        assert await keys("_") == (["ab_c"], 1)
+        assert await keys("%", "PLACE") == (["a/b 100%"], 1)
+        assert await keys(type="PLACE") == (["a/b 100%", "ab_c"], 3)
+        assert await keys("b", "THING") == (["ab", "b"], 2)
+        assert await keys(type="place' OR 1=1 --") == ([], 0)
+
+    async def test_pages_of_entities_follow_a_change_of_type(self, store: GraphStore) -> None:
+        await store.put([entity("a")])
+        await store.put([replace(entity("a"), type="PLACE")])
+        assert (await store.page_entities(EntityFilter(type="THING"), Extent(0, 9)))[1] == 0
+        assert (await store.page_entities(EntityFilter(type="PLACE"), Extent(0, 9)))[1] == 1
+
+    async def test_pages_of_relations_strongest_first_then_by_pair(self, store: GraphStore) -> None:
+        edges = [relation("b", "c", 3), relation("a", "z", 1), relation("0", "b", 2), relation("b", "d", 2)]
+        await store.put([entity(k) for k in "0abcdz"], edges)
+        page, total = await store.page_relations(Extent(0, 3))
+        assert (page, total) == ([edges[0], edges[2], edges[3]], 4)
+        page, total = await store.page_relations(Extent(3, 3))
+        assert ([r.pair for r in page], total) == ([("a", "z")], 4)
+        page, total = await store.page_relations(Extent(1, 9), of="b")
+        assert ([r.pair for r in page], total) == ([("0", "b"), ("b", "d")], 3)
+        assert await store.page_relations(Extent(0, 9), of="unknown") == ([], 0)
+
+    async def test_a_scan_gives_everything_once(self, store: GraphStore) -> None:
+        assert [batch async for batch in store.scan_entities()] == []
+        assert [batch async for batch in store.scan_relations()] == []
+        keys = [f"k{n:04}" for n in range(1_200)] + list(ODD_IDS)
+        pairs = [pair_of(a, b) for a, b in pairwise(keys)]
+        await store.put([entity(k) for k in keys], [relation(*p) for p in pairs], {"c": ["never a node"]})
+        entities = [e.key async for batch in store.scan_entities() for e in batch]
+        assert entities == sorted(keys)
+        relations = [r.pair async for batch in store.scan_relations() for r in batch]
+        assert sorted(relations) == sorted(pairs)
+
+    async def test_a_scan_goes_on_while_the_graph_changes(self, store: GraphStore) -> None:
+        keys = [f"k{n:04}" for n in range(1_200)]
+        await store.put([entity(k) for k in keys])
+        seen: list[str] = []
+        async for batch in store.scan_entities():
+            seen += [e.key for e in batch]
+            await store.delete([seen[-1]])
+        assert seen == keys
 
     async def test_subgraph_is_breadth_first_with_busy_neighbours_first(self, store: GraphStore) -> None:
         edges = [("a", "b"), ("a", "c"), ("c", "d"), ("c", "e"), ("d", "f"), ("x", "y")]

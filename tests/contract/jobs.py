@@ -367,6 +367,21 @@ class JobQueueContract:
         assert [note.text for note in await queue.notes("w")] == [str(n) for n in range(5, NOTES_KEPT + 5)]
         assert len(await queue.notes("x")) == 1
 
+    async def test_of_a_forgotten_workspace_only_open_jobs_stay(self, queue: JobQueue, clock: Clock):
+        await queue.enqueue([NewJob("prepare", "x", "a"), prepare("a"), prepare("b"), prepare("c")])
+        other, done, running = [await claimed(queue) for _ in range(3)]
+        for job in (other, done):
+            await queue.finish(job, JobState.DONE)
+        for workspace in ("w", "x"):
+            await queue.note(workspace, "told")
+            await queue.set_progress(workspace, Progress("a", "a.pdf", "extract", 1, 9, clock.now, clock.now))
+        await queue.forget("w")
+        assert set(await queue.get([other.id, done.id, running.id])) == {other.id, running.id}
+        assert [job.subject for job in await queue.open_jobs("w")] == ["b", "c"]
+        assert (await queue.notes("w"), await queue.progress("w")) == ([], [])
+        assert len(await queue.notes("x")) == len(await queue.progress("x")) == 1
+        await queue.forget("unknown")
+
     async def test_close_may_be_called_twice(self, queue: JobQueue):
         await queue.close()
         await queue.close()

@@ -24,6 +24,7 @@ from lightrag_server.core.records import (
     Relation,
     RelationMention,
     Stage,
+    Version,
     Window,
 )
 from lightrag_server.errors import InvalidInput
@@ -41,6 +42,16 @@ json_values = st.recursive(
 fragments = st.lists(st.builds(Fragment, st.builds(Origin, numbers, texts, numbers), texts), max_size=3).map(tuple)
 regular_ids = st.integers(0, 5).map(lambda n: tuple(chunk_id("d", i) for i in range(n)))
 
+versions = st.builds(
+    Version,
+    blob_key=st.none() | texts,
+    content_hash=st.none() | texts,
+    content_summary=texts,
+    content_length=numbers,
+    chunk_ids=texts_tuple | regular_ids,
+    profile=st.none() | st.sampled_from(Profile),
+    metadata=st.dictionaries(texts, json_values, max_size=3),
+)
 documents = st.builds(
     Document,
     id=st.just("d") | texts,
@@ -58,6 +69,10 @@ documents = st.builds(
     error=st.none() | texts,
     blob_key=st.none() | texts,
     metadata=st.dictionaries(texts, json_values, max_size=3),
+    attributes=st.dictionaries(texts, json_values, max_size=3),
+    tags=texts_tuple,
+    is_enabled=st.booleans(),
+    serving=st.none() | versions,
 )
 parsed_documents = st.builds(
     ParsedDocument,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightrag_server.core.citations import CitationFilter, checked
+from lightrag_server.core.citations import CitationFilter, checked, marks
 from lightrag_server.core.context import Evidence, fit, number_sources, render
 from lightrag_server.core.fusion import Leg, fuse, interleave, ranked, with_floor
 from lightrag_server.core.keywords import keywords_of
@@ -122,3 +122,13 @@ def test_the_best_half_of_the_floor_always_stays() -> None:
     assert with_floor(["a", "b", "c", "d", "e"], ["x", "b", "y", "z"], 4) == ["a", "b", "c", "x"]
     assert with_floor(["a", "b"], ["x"], 4) == ["a", "b", "x"]
     assert with_floor(["a", "b", "c"], ["a", "b", "c"], 2) == ["a", "b"]
+
+
+def test_marks_say_where_each_number_is_cited() -> None:
+    text = "Dead [1], as a nail [2, 3]. Not [x] and not [ ]."
+    found = list(marks(text))
+    assert [(text[start:end], number) for start, end, number in found] == [
+        ("[1]", "1"),
+        ("[2, 3]", "2"),
+        ("[2, 3]", "3"),
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from lightrag_server.core import ids
@@ -18,9 +19,11 @@ from lightrag_server.core.chunking import ChunkSpec
 from lightrag_server.core.extraction import read_reply
 from lightrag_server.core.records import Chunk, Extraction, ParsedDocument, Profile, Stage
 from lightrag_server.core.tokens import EstimatingTokenizer
+from lightrag_server.engine import commit
+from lightrag_server.engine.chunk_work import PrepareTools
 from lightrag_server.engine.commit import Commit
 from lightrag_server.engine.intake import Intake
-from lightrag_server.engine.prepare import Prepare, PrepareTools
+from lightrag_server.engine.prepare import Prepare
 from lightrag_server.engine.stores import Backends, Stores, open_stores
 from lightrag_server.engine.texts import Vectorizer
 from lightrag_server.ports.doc_status import Filter
@@ -31,6 +34,14 @@ from lightrag_server.storages.memory_blobs import MemoryBlobStore
 from lightrag_server.storages.memory_jobs import MemoryJobQueue
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LINES = ChunkSpec(strategy="fixed_token", size=60, overlap=0, window_size=30, window_overlap=0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_pause_between_commits() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(commit, "SECONDS_BETWEEN_COMMITS", 0.0)
+        yield
 
 
 class HashEmbedder:
@@ -124,7 +135,9 @@ class Bench:
 
 
 @asynccontextmanager
-async def opened_bench(backend: Backend | None = None, folder: Path | None = None) -> AsyncIterator[Bench]:
+async def opened_bench(
+    backend: Backend | None = None, folder: Path | None = None, spec: ChunkSpec = LINES
+) -> AsyncIterator[Bench]:
     backend = backend or MemoryBackend()
     await backend.open()
     stores = open_stores("", Backends(backend, backend, backend, backend, backend), MemoryBlobStore())
@@ -133,7 +146,7 @@ async def opened_bench(backend: Backend | None = None, folder: Path | None = Non
     tools = PrepareTools(
         parser=parsers,
         tokenizer=EstimatingTokenizer,
-        spec=ChunkSpec(strategy="fixed_token", size=60, overlap=0, window_size=30, window_overlap=0),
+        spec=spec,
         extractors={Profile.FULL: extractor},
         vectorizer=vectorizer,
         profile=Profile.FULL,

@@ -9,10 +9,12 @@ from lightrag_server.core.records import DocStatus, Stage
 from lightrag_server.engine import blob_keys, job_kinds
 from lightrag_server.engine.clear import Clear
 from lightrag_server.engine.commit import Commit
+from lightrag_server.engine.register import Register
 from lightrag_server.engine.texts import Vectorizer
 from lightrag_server.engine.workspace import Workspace, Workspaces
 from lightrag_server.jobs.reconcile import ORPHAN_AFTER_S, Reconcile, remove_orphans
 from lightrag_server.ports.jobs import JobState, Progress
+from lightrag_server.storages.memory_directory import MemoryDirectory
 from tests.engine.conftest import NOW, Bench, opened_bench
 
 TEXT = "entity<|#|>Ada<|#|>Person<|#|>Wrote the notes of {}"
@@ -22,10 +24,11 @@ def reconciling(bench: Bench) -> Reconcile:
     """Over the one workspace of the bench."""
     workspace = cast(Workspace, bench)
 
-    async def names() -> list[str]:
+    async def keys() -> list[str]:
         return [""]
 
-    return Reconcile(Workspaces(lambda _: workspace, names), bench.queue, lambda: NOW)
+    register = Register(MemoryDirectory(), keys, lambda: NOW, default="", auto_create=True)
+    return Reconcile(Workspaces(register, lambda _: workspace, lambda _: None), bench.queue, lambda: NOW)
 
 
 async def accept(bench: Bench, *names: str) -> list[str]:

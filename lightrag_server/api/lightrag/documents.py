@@ -1,11 +1,11 @@
-"""LightRAG's document routes. They translate; intake, stores and queue of the workspace do the work."""
+"""LightRAG's routes on documents in general. They translate; intake, stores and queue of the workspace do the work."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Body, Response, UploadFile
+from fastapi import APIRouter, Body, Response
 
 from lightrag_server.api.auth import GuardedRoute
 from lightrag_server.api.deps import ChosenWorkspace, OpenedApp
@@ -16,11 +16,9 @@ from lightrag_server.api.lightrag.schemas import (
     ClearDocumentsResponse,
     DeleteDocByIdResponse,
     DeleteDocRequest,
+    DocsStatusesResponse,
     DocStatusResponse,
     DocumentsRequest,
-    InsertResponse,
-    InsertTextRequest,
-    InsertTextsRequest,
     PaginatedDocsResponse,
     PaginationInfo,
     PipelineStatusResponse,
@@ -29,74 +27,18 @@ from lightrag_server.api.lightrag.schemas import (
     ScanResponse,
     StatusCountsResponse,
     SupportedFileTypesResponse,
-    TextChunkingConfig,
     TrackStatusResponse,
 )
 from lightrag_server.core.records import DocStatus, Document
 from lightrag_server.engine import job_kinds
-from lightrag_server.engine.intake import Accepted
 from lightrag_server.engine.status import PipelineState
-from lightrag_server.errors import InvalidInput, NotFound, TooLarge
+from lightrag_server.errors import InvalidInput, NotFound
 from lightrag_server.ports.doc_status import Filter, Page
 
 router = APIRouter(prefix="/documents", tags=["documents"], route_class=GuardedRoute)
 
 CLEAR_WAIT_S = 60.0
-
-
-@router.post("/upload")
-async def upload(workspace: ChosenWorkspace, file: UploadFile) -> InsertResponse:
-    """Accept one file. It is kept durably when this answers, and indexed in the background."""
-    accepted = await workspace.intake.accept_file(file.filename or "", await file.read())
-    return inserted(accepted, f"File {file.filename!r} was accepted and is being indexed.")
-
-
-@router.post("/text")
-async def insert_text(workspace: ChosenWorkspace, request: InsertTextRequest) -> InsertResponse:
-    """Accept one text. Without file_source its content is its identity."""
-    chunking = _chunking(request.chunking)
-    accepted = await workspace.intake.accept_texts([(request.text, request.file_source)], chunking)
-    return inserted(accepted, "The text was accepted and is being indexed.")
-
-
-@router.post("/texts")
-async def insert_texts(app: OpenedApp, workspace: ChosenWorkspace, request: InsertTextsRequest) -> InsertResponse:
-    """Accept several texts under one track id."""
-    chunking = _chunking(request.chunking)
-    most = app.settings.server.max_texts
-    if most and len(request.texts) > most:
-        raise TooLarge(f"{len(request.texts)} texts were sent; at most {most} are accepted in one request")
-    sources = request.file_sources or [None] * len(request.texts)
-    accepted = await workspace.intake.accept_texts(list(zip(request.texts, sources, strict=True)), chunking)
-    return inserted(accepted, f"{len(accepted.documents)} texts were accepted and are being indexed.")
-
-
-def inserted(accepted: Accepted, message: str) -> InsertResponse:
-    """LightRAG's answer, with the seeds' word for what was there already."""
-    if not accepted.duplicates:
-        return InsertResponse(status="success", message=message, track_id=accepted.track_id)
-    known = ", ".join(f"{d.file_path!r} ({d.status.value})" for d in accepted.duplicates)
-    if accepted.documents:
-        return InsertResponse(
-            status="partial_success", message=f"{message} Already stored: {known}.", track_id=accepted.track_id
-        )
-    track = accepted.duplicates[0].track_id or accepted.track_id
-    return InsertResponse(status="duplicated", message=f"Already stored: {known}.", track_id=track)
-
-
-def _chunking(config: TextChunkingConfig | None) -> dict[str, Any] | None:
-    """What the request sets, by the names of `ChunkSpec`."""
-    if config is None:
-        return None
-    params = config.params
-    chosen = {
-        "strategy": config.strategy,
-        "size": params.chunk_token_size,
-        "overlap": params.chunk_overlap_token_size,
-        "split_by_character": params.split_by_character,
-        "split_by_character_only": params.split_by_character_only or None,
-    }
-    return {name: value for name, value in chosen.items() if value is not None}
+MAX_LISTED = 1000
 
 
 @router.post("/scan")
@@ -116,11 +58,18 @@ async def scan_job_status(workspace: ChosenWorkspace, track_id: str) -> ScanJobS
 
 @router.post("/paginated")
 async def paginated(workspace: ChosenWorkspace, request: DocumentsRequest) -> PaginatedDocsResponse:
-    """One page of documents, and how many there are in each state."""
+    """One page of documents, and how many there are in each state. `total_count` counts what the filters leave,
+    `status_counts` all."""
     single = [request.status_filter] if request.status_filter else []
     statuses = frozenset(request.status_filters or single) or None
     page = Page(request.page, request.page_size, request.sort_field, request.sort_direction == "desc")
-    documents, total = await workspace.stores.documents.page(Filter(statuses=statuses), page)
+    where = Filter(
+        statuses=statuses,
+        track_id=(request.track_id or "").strip() or None,
+        name_part=(request.search or "").strip(),
+        tags=frozenset(request.tags or ()),
+    )
+    documents, total = await workspace.stores.documents.page(where, page)
     pages = -(-total // request.page_size)
     return PaginatedDocsResponse(
         documents=[shown(d) for d in documents],
@@ -134,6 +83,16 @@ async def paginated(workspace: ChosenWorkspace, request: DocumentsRequest) -> Pa
         ),
         status_counts=await _counts(workspace),
     )
+
+
+@router.get("")
+async def list_documents(workspace: ChosenWorkspace) -> DocsStatusesResponse:
+    """The documents by state, for older clients: the latest 1,000 in all. `/documents/paginated` gives every one."""
+    documents, _ = await workspace.stores.documents.page(Filter(), Page(size=MAX_LISTED))
+    statuses: dict[str, list[DocStatusResponse]] = {}
+    for document in documents:
+        statuses.setdefault(document.status.value, []).append(shown(document))
+    return DocsStatusesResponse(statuses=statuses)
 
 
 @router.get("/track_status/{track_id}")
@@ -198,14 +157,17 @@ async def delete_document(
     workspace: ChosenWorkspace, request: Annotated[DeleteDocRequest, Body()]
 ) -> DeleteDocByIdResponse:
     """Remove documents with everything that rests on them alone. Works at any time, without LLM calls."""
+    forgotten = 0
+    if request.delete_llm_cache and workspace.replies:
+        forgotten = await workspace.replies.forget(request.doc_ids)
     unknown = await workspace.intake.delete(request.doc_ids, delete_file=request.delete_file)
     if len(unknown) == len(request.doc_ids):
         raise NotFound(f"no such document: {', '.join(unknown)}")
     told = f" Not known: {', '.join(unknown)}." if unknown else ""
-    kept = " The LLM cache is kept by prompt, not by document." if request.delete_llm_cache else ""
+    removed = f" {forgotten} kept replies of the model were removed." if request.delete_llm_cache else ""
     return DeleteDocByIdResponse(
         status="deletion_started",
-        message=f"{len(request.doc_ids) - len(unknown)} documents are being deleted.{told}{kept}",
+        message=f"{len(request.doc_ids) - len(unknown)} documents are being deleted.{told}{removed}",
         doc_id=", ".join(request.doc_ids),
     )
 
@@ -257,4 +219,7 @@ def shown(document: Document) -> DocStatusResponse:
         error_msg=document.error,
         metadata=document.metadata or None,
         file_path=document.file_path,
+        attributes=document.attributes,
+        tags=list(document.tags),
+        enabled=document.is_enabled,
     )

@@ -12,17 +12,27 @@ from fastapi import APIRouter, Request, Response
 
 from lightrag_server.api.auth import GuardedRoute
 from lightrag_server.api.deps import ChosenWorkspace, OpenedApp
-from lightrag_server.api.errors import failure, internal_detail, request_id, shown_message
+from lightrag_server.api.errors import failure
 from lightrag_server.api.lightrag import render
-from lightrag_server.api.lightrag.schemas import QueryDataResponse, QueryRequest, QueryResponse, ReferenceItem
+from lightrag_server.api.lightrag.data_schemas import QueryDataResponse
+from lightrag_server.api.lightrag.schemas import QueryRequest, QueryResponse, ReferenceItem
 from lightrag_server.api.questions import Answer, Events, collect, question
-from lightrag_server.api.streaming import CLIENT_CLOSED_REQUEST, ClientGone, NDJSONResponse, line, unless_gone
+from lightrag_server.api.streaming import (
+    CLIENT_CLOSED_REQUEST,
+    ClientGone,
+    NDJSONResponse,
+    begun,
+    ending_in_error,
+    line,
+    unless_gone,
+)
+from lightrag_server.bootstrap import App
 from lightrag_server.core.context import render as context_text
 from lightrag_server.core.records import Budget, Question, Turn, Usage
 from lightrag_server.engine.answers import NO_CONTEXT
 from lightrag_server.engine.events import Finished, References, Step, Text
 from lightrag_server.engine.workspace import Workspace
-from lightrag_server.errors import LightRAGError
+from lightrag_server.errors import InvalidInput
 from lightrag_server.settings.query import QuerySettings
 
 logger = logging.getLogger(__name__)
@@ -34,7 +44,7 @@ router = APIRouter(tags=["query"], route_class=GuardedRoute)
 async def query(request: Request, app: OpenedApp, workspace: ChosenWorkspace, asked: QueryRequest) -> Any:
     """Answer a question with its sources. `stream` has no meaning here."""
     try:
-        answer = await unless_gone(request, _whole(workspace, asked, app.settings.query))
+        answer = await unless_gone(request, _whole(workspace, asked, _wanted(app, workspace, asked)))
     except ClientGone:
         return Response(status_code=CLIENT_CLOSED_REQUEST)
     sources = render.references(answer.context, with_content=bool(asked.include_chunk_content))
@@ -53,21 +63,22 @@ async def query(request: Request, app: OpenedApp, workspace: ChosenWorkspace, as
 )
 async def query_stream(request: Request, app: OpenedApp, workspace: ChosenWorkspace, asked: QueryRequest) -> Response:
     """Answer line by line: references, then pieces of the response; an error ends the stream as a line of its own."""
+    wanted = _wanted(app, workspace, asked)
     if asked.stream is False or asked.only_need_context or asked.only_need_prompt:
-        lines = _single_line(workspace, asked, app.settings.query)
+        lines = _single_line(workspace, asked, wanted)
     else:
-        lines = _lines(workspace.query.ask(question_of(asked, app.settings.query)), asked)
+        lines = _lines(workspace.query.ask(wanted), asked)
     try:
-        begun = _with_first(await unless_gone(request, _first(lines)), lines)
+        lines = await begun(request, lines)
     except ClientGone:
         return Response(status_code=CLIENT_CLOSED_REQUEST)
-    return NDJSONResponse(_ending_in_error_line(begun, request_id(request)))
+    return NDJSONResponse(ending_in_error(lines, request))
 
 
-@router.post("/query/data", response_model=QueryDataResponse)
+@router.post("/query/data", response_model=QueryDataResponse, responses={400: {"model": QueryDataResponse}})
 async def query_data(request: Request, app: OpenedApp, workspace: ChosenWorkspace, asked: QueryRequest) -> Any:
     """What an answer would rest on, without the answer: entities, relations, passages and sources."""
-    work = workspace.query.retrieve(question_of(asked, app.settings.query))
+    work = workspace.query.retrieve(_wanted(app, workspace, asked))
     try:
         context = await unless_gone(request, work)
     except ClientGone:
@@ -75,12 +86,18 @@ async def query_data(request: Request, app: OpenedApp, workspace: ChosenWorkspac
     if context.is_empty:
         nothing = {"failure_reason": "no_results", "mode": asked.mode}
         return failure("Nothing in the documents matches this question.", nothing)
-    return QueryDataResponse(
-        status="success",
-        message="Retrieval succeeded.",
-        data=render.data(context),
-        metadata=render.metadata(context, asked.mode),
-    )
+    return {
+        "status": "success",
+        "message": "Retrieval succeeded.",
+        "data": render.data(context),
+        "metadata": render.metadata(context, asked.mode),
+    }
+
+
+def _wanted(app: App, workspace: Workspace, asked: QueryRequest) -> Question:
+    if asked.answer == "model" and app.llm is None:
+        raise InvalidInput("no language model is configured that could answer: set LLM_BINDING")
+    return question_of(asked, workspace.query_settings)
 
 
 def question_of(asked: QueryRequest, defaults: QuerySettings) -> Question:
@@ -101,6 +118,8 @@ def question_of(asked: QueryRequest, defaults: QuerySettings) -> Question:
         low_keywords=_words(asked.ll_keywords),
         history=tuple(Turn(m.role, m.content) for m in asked.conversation_history or ()),
         user_prompt=asked.user_prompt or "",
+        documents=asked.filters.as_filter() if asked.filters else None,
+        is_quoted=asked.answer == "quotes",
     )
 
 
@@ -111,8 +130,7 @@ def _words(keywords: list[str]) -> tuple[str, ...]:
 # ----------------------------------------------------------------------------- whole answers
 
 
-async def _whole(workspace: Workspace, asked: QueryRequest, defaults: QuerySettings) -> Answer:
-    wanted = question_of(asked, defaults)
+async def _whole(workspace: Workspace, asked: QueryRequest, wanted: Question) -> Answer:
     if asked.only_need_context or asked.only_need_prompt:
         return await _without_answer(workspace, asked, wanted)
     async with aclosing(workspace.query.ask(wanted)) as events:
@@ -131,8 +149,8 @@ async def _without_answer(workspace: Workspace, asked: QueryRequest, wanted: Que
 # ----------------------------------------------------------------------------- lines
 
 
-async def _single_line(workspace: Workspace, asked: QueryRequest, defaults: QuerySettings) -> AsyncGenerator[str, None]:
-    answer = await _whole(workspace, asked, defaults)
+async def _single_line(workspace: Workspace, asked: QueryRequest, wanted: Question) -> AsyncGenerator[str, None]:
+    answer = await _whole(workspace, asked, wanted)
     yield _complete(answer, asked)
     if asked.include_progress:
         yield line({"response_time": answer.seconds})
@@ -168,29 +186,3 @@ async def _lines(events: Events, asked: QueryRequest) -> AsyncGenerator[str, Non
                 case Finished():
                     if asked.include_progress:
                         yield line({"response_time": event.seconds})
-
-
-async def _first(lines: AsyncGenerator[str, None]) -> str | None:
-    return await anext(lines, None)
-
-
-async def _with_first(head: str | None, lines: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
-    """The first line was awaited before the response began: until then a failure is a status."""
-    async with aclosing(lines):
-        if head is not None:
-            yield head
-        async for text in lines:
-            yield text
-
-
-async def _ending_in_error_line(lines: AsyncGenerator[str, None], identifier: str) -> AsyncGenerator[str, None]:
-    async with aclosing(lines):
-        try:
-            async for text in lines:
-                yield text
-        except LightRAGError as error:
-            logger.warning("answer broke off code=%s error=%r", error.code, error.message)
-            yield line({"error": shown_message(error, identifier)})
-        except Exception:
-            logger.exception("answer broke off error_id=%s", identifier)
-            yield line({"error": internal_detail(identifier)})

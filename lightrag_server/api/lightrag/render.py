@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from lightrag_server.core.records import Context, Entity, Fragment, Mode, Relation
@@ -98,6 +99,7 @@ def _sources(fragments: Iterable[Fragment]) -> str:
     return SEPARATOR.join(dict.fromkeys(f.origin.chunk_id for f in fragments))
 
 
+@lru_cache(maxsize=4096)
 def epoch(moment: str) -> int | None:
     """Seconds since 1970 of an ISO time, as LightRAG keeps graph times; None where none is known."""
     if not moment:

@@ -8,6 +8,9 @@ from unicodedata import east_asian_width
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from lightrag_server.api.filters import DocumentsFilter, Tag
+from lightrag_server.api.lightrag.chunking_schemas import TextChunkingConfig
+from lightrag_server.api.lightrag.terms import InsertTermsFields
 from lightrag_server.core.records import DocStatus, Mode
 
 MAX_QUERY_CHARS = 65_536
@@ -27,47 +30,14 @@ class InsertResponse(BaseModel):
     track_id: str
 
 
-class ChunkingParams(BaseModel):
-    """Unset sizes are those of the settings."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    chunk_token_size: int | None = Field(None, ge=20)
-    chunk_overlap_token_size: int | None = Field(None, ge=0)
-    split_by_character: str | None = Field(None, min_length=1, max_length=256, description="fixed_token only.")
-    split_by_character_only: bool = False
-
-    @model_validator(mode="after")
-    def _overlap_fits(self) -> Self:
-        size, overlap = self.chunk_token_size, self.chunk_overlap_token_size
-        if size is not None and overlap is not None and overlap >= size:
-            raise ValueError("chunk_overlap_token_size must be less than chunk_token_size")
-        return self
-
-
-class TextChunkingConfig(BaseModel):
-    """How these texts are cut; the strategies semantic_vector and custom do not exist here."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    strategy: Literal["fixed_token", "recursive_character", "paragraph_semantic"] = "fixed_token"
-    params: ChunkingParams = ChunkingParams.model_construct()
-
-    @model_validator(mode="after")
-    def _character_only_where_used(self) -> Self:
-        if self.params.split_by_character and self.strategy != "fixed_token":
-            raise ValueError("split_by_character goes with the strategy fixed_token only")
-        return self
-
-
-class InsertTextRequest(BaseModel):
+class InsertTextRequest(InsertTermsFields):
     text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
     file_source: str | None = Field(None, description="Where the text comes from. Unset: its content identifies it.")
-    description: str | None = Field(None, description="Accepted for older clients.")
+    description: str | None = Field(None, description="Kept as metadata of this name.")
     chunking: TextChunkingConfig | None = None
 
 
-class InsertTextsRequest(BaseModel):
+class InsertTextsRequest(InsertTermsFields):
     texts: list[Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]] = Field(min_length=1)
     file_sources: list[str] | None = Field(None, description="As many as texts.")
     chunking: TextChunkingConfig | None = None
@@ -89,8 +59,17 @@ class DocStatusResponse(BaseModel):
     track_id: str | None = None
     chunks_count: int | None = None
     error_msg: str | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = Field(None, description="What the server notes of it.")
     file_path: str
+    attributes: dict[str, Any] = Field(description="What its owner notes of it: `metadata` of the upload.")
+    tags: list[str]
+    enabled: bool = Field(description="Answers rest on enabled documents only.")
+
+
+class DocsStatusesResponse(BaseModel):
+    """States without a document are left out."""
+
+    statuses: dict[str, list[DocStatusResponse]]
 
 
 class DocumentsRequest(BaseModel):
@@ -100,6 +79,9 @@ class DocumentsRequest(BaseModel):
     page_size: int = Field(50, ge=10, le=200)
     sort_field: Literal["created_at", "updated_at", "id", "file_path"] = "updated_at"
     sort_direction: Literal["asc", "desc"] = "desc"
+    search: str | None = Field(None, max_length=256, description="Part of the file path, whatever its case.")
+    tags: list[Tag] | None = Field(None, max_length=64, description="Documents that have all of these.")
+    track_id: str | None = Field(None, max_length=200, description="Documents of this request.")
 
 
 class PaginationInfo(BaseModel):
@@ -178,7 +160,7 @@ class ScanJobStatusResponse(BaseModel):
 class DeleteDocRequest(BaseModel):
     doc_ids: list[Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]] = Field(min_length=1)
     delete_file: bool = Field(False, description="Also remove the file of that name from the input folder.")
-    delete_llm_cache: bool = Field(False, description="Accepted; replies are kept by prompt, not by document.")
+    delete_llm_cache: bool = Field(False, description="Also remove the model's kept replies about their chunks.")
 
     @field_validator("doc_ids")
     @classmethod
@@ -251,6 +233,12 @@ class QueryRequest(BaseModel):
     include_chunk_content: bool | None = False
     include_progress: bool | None = Field(False, description="Streams only: name the steps and the time they took.")
     stream: bool | None = Field(None, description="Streams only: false sends the answer as one line.")
+    filters: DocumentsFilter | None = Field(None, description="Unset: every enabled document may serve.")
+    answer: Literal["model", "quotes"] | None = Field(
+        None,
+        description="quotes answers with sentences of the documents and calls no language model, also not for keywords;"
+        " model refuses where none is configured. Unset: the model where there is one.",
+    )
 
     @field_validator("query", "response_type", "user_prompt")
     @classmethod
@@ -261,6 +249,8 @@ class QueryRequest(BaseModel):
     def _within_bounds(self) -> Self:
         if not self.query:
             raise ValueError("query must not be blank")
+        if self.mode == "bypass" and self.answer == "quotes":
+            raise ValueError("mode bypass asks the model alone: there is nothing to quote")
         if self.mode != "bypass" and weight(self.query) < MIN_QUERY_WEIGHT:
             raise ValueError(f"query must have at least {MIN_QUERY_WEIGHT} characters; a Chinese one counts as two")
         history = [message.model_dump() for message in self.conversation_history or ()]
@@ -297,10 +287,3 @@ class QueryResponse(BaseModel):
     references: list[ReferenceItem] | None = None
     response_time: float | None = None
     llm_generated: bool = True
-
-
-class QueryDataResponse(BaseModel):
-    status: Literal["success", "failure"]
-    message: str
-    data: dict[str, Any]
-    metadata: dict[str, Any]

@@ -18,7 +18,7 @@ from lightrag_server.compute import Compute
 from lightrag_server.core import lexical
 from lightrag_server.core.records import Turn, Usage
 from lightrag_server.ports.embedding import Purpose
-from lightrag_server.ports.llm import ChatReply, ChatRequest
+from lightrag_server.ports.llm import ChatReply, ChatRequest, FinishReason
 from lightrag_server.settings.bindings import EmbeddingSettings, LLMSettings
 
 DIMENSION = 256
@@ -56,9 +56,9 @@ class FakeChat:
         return cls()
 
     async def complete(self, request: ChatRequest) -> ChatReply:
-        text = reply_to(request.messages, request.json_schema)
+        text, finish = within(reply_to(request.messages, request.json_schema), request.max_tokens)
         asked = sum(token_count(turn.content) for turn in request.messages)
-        return ChatReply(text, Usage(1, asked, token_count(text)))
+        return ChatReply(text, Usage(1, asked, token_count(text)), finish)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[str | ChatReply]:
         reply = await self.complete(request)
@@ -112,6 +112,13 @@ def deltas_of(text: str) -> Iterator[str]:
 
 def token_count(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass")) // 4 + 1
+
+
+def within(text: str, max_tokens: int | None) -> tuple[str, FinishReason]:
+    """The beginning of `text` that has no more tokens than this, and why it ends there."""
+    if max_tokens is None or token_count(text) <= max_tokens:
+        return text, "stop"
+    return text.encode()[: 4 * max_tokens - 1].decode(errors="ignore"), "length"
 
 
 def _extracted(messages: Sequence[Turn], *, as_json: bool) -> str:

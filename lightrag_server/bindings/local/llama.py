@@ -143,6 +143,8 @@ class LlamaChat:
             body["max_tokens"] = request.max_tokens
         if temperature is not None:
             body["temperature"] = temperature
+        if request.stop:
+            body["stop"] = list(request.stop)
         if request.json_schema is not None:
             body["response_format"] = {"type": "json_schema", "json_schema": {"schema": request.json_schema}}
         return body

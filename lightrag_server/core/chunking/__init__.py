@@ -10,25 +10,34 @@ from lightrag_server.core import ids
 from lightrag_server.core.chunking.fixed_token import fixed_token
 from lightrag_server.core.chunking.paragraph_semantic import paragraph_semantic
 from lightrag_server.core.chunking.recursive_character import recursive_character
+from lightrag_server.core.chunking.reuse import pieces_around
 from lightrag_server.core.chunking.sections import path_of, sections_of
-from lightrag_server.core.chunking.spec import ChunkSpec, Piece, Ruler, Strategy
+from lightrag_server.core.chunking.semantic_vector import semantic_vector
+from lightrag_server.core.chunking.spec import BreakpointType, ChunkSpec, Piece, Ruler, Strategy
 from lightrag_server.core.chunking.windows import cut_windows
 from lightrag_server.core.records import Chunk, PageSpan, ParsedDocument
 from lightrag_server.core.tokens import Tokenizer
 
-__all__ = ["ChunkSpec", "Piece", "Ruler", "Strategy", "chunk_document", "strategy_for"]
+__all__ = ["BreakpointType", "ChunkSpec", "Piece", "Ruler", "Strategy", "chunk_document", "strategy_for"]
 
 _STRATEGIES: dict[Strategy, Callable[[ParsedDocument, ChunkSpec, Ruler], list[Piece]]] = {
     "fixed_token": fixed_token,
     "recursive_character": recursive_character,
     "paragraph_semantic": paragraph_semantic,
+    "semantic_vector": semantic_vector,
 }
 
 
 def chunk_document(
-    document_id: str, file_path: str, parsed: ParsedDocument, spec: ChunkSpec, tokenizer: Tokenizer
+    document_id: str,
+    file_path: str,
+    parsed: ParsedDocument,
+    spec: ChunkSpec,
+    tokenizer: Tokenizer,
+    former: Sequence[Chunk] = (),
 ) -> list[Chunk]:
-    """The chunks of a document in text order; none for a text of white space only.
+    """The chunks of a document in text order; none for a text of white space only. Chunks of its `former` version
+    whose text is still there are cut as they were, under the numbers they have now.
 
     Together they hold every character that is not white space, none begins or ends with white space, and none lies
     wholly in a neighbour. The text is tokenised once; the rest costs about as much again.
@@ -37,7 +46,7 @@ def chunk_document(
     sections = sections_of(parsed)
     starts = [section.start for section in sections]
     chunks: list[Chunk] = []
-    for index, piece in enumerate(_distinct(_STRATEGIES[strategy_for(parsed, spec)](parsed, spec, ruler), ruler)):
+    for index, piece in enumerate(_distinct(_pieces(parsed, spec, ruler, former), ruler)):
         first_page, last_page = _pages(parsed.pages, piece)
         chunks.append(
             Chunk(
@@ -59,6 +68,16 @@ def chunk_document(
             )
         )
     return chunks
+
+
+def _pieces(parsed: ParsedDocument, spec: ChunkSpec, ruler: Ruler, former: Sequence[Chunk]) -> list[Piece]:
+    strategy = strategy_for(parsed, spec)
+    if not former:
+        return _STRATEGIES[strategy](parsed, spec, ruler)
+    if strategy == "semantic_vector" or (strategy == "fixed_token" and not spec.split_by_character):
+        # pieces of full size would leave a scrap at the end of every gap; breaks are known of whole texts only
+        strategy = "recursive_character"
+    return pieces_around(former, parsed, spec, ruler, _STRATEGIES[strategy])
 
 
 def strategy_for(parsed: ParsedDocument, spec: ChunkSpec) -> Strategy:

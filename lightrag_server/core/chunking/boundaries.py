@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from lightrag_server.core.chunking.spec import Piece, Ruler
 
@@ -28,22 +29,31 @@ _LEAST_SHARE, _MOST_SHARE = 0.8, 1.2
 _LEAST_PARAGRAPH_SHARE = 0.6
 
 
-def cut_evenly(ruler: Ruler, piece: Piece, size: int, overlap: int, *, keep_paragraphs: bool = False) -> list[Piece]:
+def cut_evenly(
+    ruler: Ruler,
+    piece: Piece,
+    size: int,
+    overlap: int,
+    *,
+    keep_paragraphs: bool = False,
+    ranks: Sequence[re.Pattern[str]] = _RANKS,
+) -> list[Piece]:
     """Cover the piece with as few pieces of at most `size` tokens as there must be, of about equal length.
 
     Cuts lie at the best ranked boundary near the equal share, else between two tokens. Neighbours share at most
-    `overlap` tokens and at most half of `size`. `keep_paragraphs`: rather uneven pieces than a divided paragraph.
+    `overlap` tokens and at most half of `size`. `keep_paragraphs`: rather uneven pieces than a divided paragraph,
+    which is what lies between two matches of the first of the `ranks`, the boundaries from best to worst.
     """
     overlap = min(overlap, size // 2)
     pieces: list[Piece] = []
     start, done = piece.start, piece.start
     while (left := ruler.tokens(start, piece.end)) > size:
         share = _equal_share(left, size, overlap)
-        done = (keep_paragraphs and _paragraph_end(ruler, start, done, size, share)) or (
-            _best_end(ruler, start, done, size, share)
+        done = (keep_paragraphs and _paragraph_end(ruler, start, done, size, share, ranks)) or (
+            _best_end(ruler, start, done, size, share, ranks)
         )
         pieces.append(Piece(start, done))
-        start = max(_overlap_start(ruler, done, overlap), ruler.forward(start, 1))
+        start = max(overlap_start(ruler, done, overlap), ruler.forward(start, 1))
     pieces.append(Piece(start, piece.end))
     return pieces
 
@@ -54,17 +64,21 @@ def _equal_share(tokens: int, size: int, overlap: int) -> int:
     return -(-(tokens + (number - 1) * overlap) // number)
 
 
-def _paragraph_end(ruler: Ruler, start: int, done: int, size: int, share: int) -> int | None:
+def _paragraph_end(
+    ruler: Ruler, start: int, done: int, size: int, share: int, ranks: Sequence[re.Pattern[str]]
+) -> int | None:
     least = ruler.forward(start, int(share * _LEAST_PARAGRAPH_SHARE))
-    return _nearest(_RANKS[0], ruler, max(least, done) + 1, ruler.forward(start, size), ruler.forward(start, share))
+    if not ranks:
+        return None
+    return _nearest(ranks[0], ruler, max(least, done) + 1, ruler.forward(start, size), ruler.forward(start, share))
 
 
-def _best_end(ruler: Ruler, start: int, done: int, size: int, share: int) -> int:
+def _best_end(ruler: Ruler, start: int, done: int, size: int, share: int, ranks: Sequence[re.Pattern[str]]) -> int:
     """The end of the piece at `start`, beyond `done`: the boundary of the highest rank, nearest to the share."""
     ideal = max(ruler.forward(start, share), ruler.forward(done, 1))
     first = max(ruler.forward(start, int(share * _LEAST_SHARE)), done) + 1
     last = ruler.forward(start, min(size, int(share * _MOST_SHARE)))
-    ends = (_nearest(rank, ruler, first, last, ideal) for rank in _RANKS)
+    ends = (_nearest(rank, ruler, first, last, ideal) for rank in ranks)
     return next((end for end in ends if end is not None), ideal)
 
 
@@ -74,7 +88,7 @@ def _nearest(rank: re.Pattern[str], ruler: Ruler, first: int, last: int, ideal: 
     return min(ends, key=lambda end: abs(end - ideal)) if ends else None
 
 
-def _overlap_start(ruler: Ruler, end: int, overlap: int) -> int:
+def overlap_start(ruler: Ruler, end: int, overlap: int) -> int:
     """Where the next piece begins: the first sentence, else word, within the last `overlap` tokens."""
     earliest = ruler.backward(end, overlap)
     for restart in _RESTARTS:

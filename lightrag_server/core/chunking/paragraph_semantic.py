@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from lightrag_server.core.chunking.bibliography import without_bibliography
 from lightrag_server.core.chunking.boundaries import cut_evenly
 from lightrag_server.core.chunking.sections import Section, sections_of
 from lightrag_server.core.chunking.spec import ChunkSpec, Piece, Ruler
@@ -19,8 +20,13 @@ def paragraph_semantic(parsed: ParsedDocument, spec: ChunkSpec, ruler: Ruler) ->
 
     Below the top, neighbouring sections share a piece up to the size.
     """
-    packer = _Packer(spec, ruler)
-    tops = [packer.pack(group) for group in _top_groups(sections_of(parsed))]
+    sections = sections_of(parsed)
+    runs = without_bibliography(parsed.text, sections) if spec.drop_references else [sections]
+    return [piece for run in runs for piece in _packed(run, _Packer(spec, ruler), spec)]
+
+
+def _packed(sections: Sequence[Section], packer: _Packer, spec: ChunkSpec) -> list[Piece]:
+    tops = [packer.pack(group) for group in _top_groups(sections)]
     return packer.joined(tops, least=spec.size // SMALL_SHARE)
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from lightrag_server.core.tokens import Tokenizer
 from lightrag_server.errors import InvalidInput
 
-Strategy = Literal["fixed_token", "recursive_character", "paragraph_semantic"]
+Strategy = Literal["fixed_token", "recursive_character", "paragraph_semantic", "semantic_vector"]
+BreakpointType = Literal["percentile", "standard_deviation", "interquartile", "gradient"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,17 @@ class ChunkSpec:
     window_overlap: int = 40
     split_by_character: str | None = None
     split_by_character_only: bool = False
+    separators: Sequence[str] = ()
+    """recursive_character: where to cut, best first, in place of the boundaries of `boundaries`."""
+    drop_references: bool = False
+    """paragraph_semantic: leave lists of sources out."""
+    breakpoint_type: BreakpointType = "percentile"
+    breakpoint_amount: float | None = None
+    """semantic_vector: how far above the rest a distance must be; None as `semantic_vector.DEFAULT_AMOUNTS`."""
+    buffer_size: int = 1
+    """semantic_vector: sentences on either side that are embedded with one."""
+    breaks: Sequence[int] = ()
+    """semantic_vector: where the text turns, as found from vectors beforehand."""
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.window_size < 1:
@@ -48,6 +62,14 @@ class Ruler:
     def __init__(self, text: str, tokenizer: Tokenizer) -> None:
         self.text = text
         self._offsets = tokenizer.offsets(text)
+
+    def part(self, piece: Piece) -> Ruler:
+        """For the text of the piece alone, which is not tokenised again."""
+        inside = self._offsets[bisect_left(self._offsets, piece.start) : bisect_left(self._offsets, piece.end)]
+        ruler = copy(self)
+        ruler.text = self.text[piece.start : piece.end]
+        ruler._offsets = [offset - piece.start for offset in inside]
+        return ruler
 
     def tokens(self, start: int, end: int) -> int:
         """Tokens of which some part lies in text[start:end]."""

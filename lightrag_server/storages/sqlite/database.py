@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
@@ -62,7 +62,8 @@ class _Entry(Generic[T]):
 
 
 class Database:
-    """Opens on first use. `migrations` are SQL scripts; the number applied is kept in `user_version`."""
+    """Opens on first use. `migrations` are SQL scripts; the number applied is kept in `user_version`. A private file
+    is readable for its owner alone."""
 
     def __init__(
         self,
@@ -71,8 +72,10 @@ class Database:
         settings: SQLiteSettings,
         threads: Executor,
         page_bytes: int = 4096,
+        is_private: bool = False,
     ) -> None:
         self.path = path
+        self._is_private = is_private
         self._page_bytes = page_bytes
         self._migrations = migrations
         self._settings = settings
@@ -195,6 +198,8 @@ class Database:
 
     def _run_read(self, work: Statement[T]) -> T:
         with translated(self.path):
+            if not self._all and not self.path.exists():
+                return self._run_on_nothing(work)
             try:
                 connection = self._idle.pop()
             except IndexError:
@@ -206,6 +211,14 @@ class Database:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 self._idle.append(connection)
+
+    def _run_on_nothing(self, work: Statement[T]) -> T:
+        """Who only looks makes no file: any name may be asked for."""
+        self._refuse_when_closed()
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+            _add_functions(connection)
+            self._migrate(connection)
+            return work(connection)
 
     def _run_batch(self, batch: Sequence[_Entry[Any]]) -> None:
         try:
@@ -256,9 +269,10 @@ class Database:
         return self._writer
 
     def _connect(self) -> sqlite3.Connection:
-        if self._is_closed:
-            raise StorageUnavailable(f"the database {self.path.name} is closed")
+        self._refuse_when_closed()
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self._is_private:
+            self.path.touch(mode=0o600)  # SQLite gives its other files the rights of this one
         connection = sqlite3.connect(
             self.path, timeout=self._settings.busy_timeout_s, isolation_level=None, check_same_thread=False
         )
@@ -270,8 +284,13 @@ class Database:
         connection.execute(f"PRAGMA mmap_size = {MAPPED_BYTES}")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA temp_store = MEMORY")
+        _add_functions(connection)
         self._migrate(connection)
         return connection
+
+    def _refuse_when_closed(self) -> None:
+        if self._is_closed:
+            raise StorageUnavailable(f"the database {self.path.name} is closed")
 
     def _use_write_ahead_log(self, connection: sqlite3.Connection) -> None:
         """SQLite itself does not wait for the lock that this takes when several processes open a new file at once."""
@@ -309,6 +328,11 @@ class Database:
         self._all.clear()
         self._idle.clear()
         self._writer = None
+
+
+def _add_functions(connection: sqlite3.Connection) -> None:
+    # lower() and LIKE know the letters of ASCII only
+    connection.create_function("casefold", 1, str.casefold, deterministic=True)
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -5,19 +5,24 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from lightrag_server.core.encoding import document_from_row, document_to_row, from_bytes, to_bytes
-from lightrag_server.core.records import DocStatus, Document, Stage
-from lightrag_server.ports.doc_status import Filter, Page, SortField
+from lightrag_server.core.records import DocStatus, Document
+from lightrag_server.ports.doc_status import Change, Filter, Page, SortField
 from lightrag_server.storages.sqlite.arrays import check_ids, text_array
 from lightrag_server.storages.sqlite.database import Database
 
-_COLUMNS = "id, file_path, status, stage, track_id, content_hash, created_at, updated_at, data"
-_PLACES = "?, ?, ?, ?, ?, ?, ?, ?, ?"
+_COLUMNS = "id, file_path, status, stage, track_id, content_hash, created_at, updated_at, enabled, data"
+_PLACES = "?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
 _ADD = f"INSERT INTO documents ({_COLUMNS}) VALUES ({_PLACES}) ON CONFLICT DO NOTHING"
 _PUT = f"INSERT OR REPLACE INTO documents ({_COLUMNS}) VALUES ({_PLACES})"
-_UPDATE = f"UPDATE documents SET ({_COLUMNS}) = ({_PLACES}) WHERE id = ? AND stage IN (SELECT value FROM json_each(?))"
+_UPDATE = f"UPDATE documents SET ({_COLUMNS}) = ({_PLACES}) WHERE id = ?"
+_GET_ONE = "SELECT data FROM documents WHERE id = ?"
 _GET = "SELECT data FROM documents WHERE id IN (SELECT value FROM json_each(?))"
 _DELETE = "DELETE FROM documents WHERE id IN (SELECT value FROM json_each(?))"
 _BEHIND = "(created_at, id) > (SELECT created_at, id FROM documents WHERE id = ?)"
+_HAS_TAGS = (
+    "(SELECT count(DISTINCT value) FROM json_each(CAST(data AS TEXT), '$.tags')"
+    " WHERE value IN (SELECT value FROM json_each(?))) >= ?"
+)
 _ORDERS: dict[SortField, str] = {
     "updated_at": "updated_at {way}, id {way}",
     "created_at": "created_at {way}, id {way}",
@@ -43,9 +48,15 @@ class SQLiteDocStatusStore:
         if documents:
             await self._database.write(lambda c: c.executemany(_PUT, map(_row, documents)))
 
-    async def update(self, document: Document, expected: Collection[Stage]) -> bool:
-        values = (*_row(document), document.id, text_array(expected))
-        return await self._database.write(lambda c: c.execute(_UPDATE, values).rowcount == 1)
+    async def update(self, id: str, change: Change) -> Document | None:
+        def write(connection: sqlite3.Connection) -> Document | None:
+            found = _documents(connection.execute(_GET_ONE, (id,)))
+            changed = change(found[0]) if found else None
+            if changed is not None:
+                connection.execute(_UPDATE, (*_row(changed), id))
+            return changed
+
+        return await self._database.write(write)
 
     async def get(self, ids: Collection[str]) -> dict[str, Document]:
         if not ids:
@@ -98,6 +109,7 @@ def _row(document: Document) -> tuple[Any, ...]:
         document.content_hash,
         document.created_at,
         document.updated_at,
+        int(document.is_enabled),
         to_bytes(document_to_row(document)),
     )
 
@@ -118,6 +130,20 @@ def _conditions(where: Filter) -> tuple[list[str], list[Any]]:
         if value is not None:
             conditions.append(f"{column} = ?")
             values.append(value)
+    if where.is_enabled is not None:
+        # spelled out, since an index with a condition is only used where the statement has the same one
+        conditions.append(f"enabled = {int(where.is_enabled)}")
+    if where.updated_from is not None:
+        # few are: else the planner walks through all rows in the order that is asked for
+        conditions.append("unlikely(updated_at >= ?)")
+        values.append(where.updated_from)
+    if where.name_part:
+        conditions.append("instr(casefold(file_path), ?)")
+        values.append(where.name_part.casefold())
+    for tags, least in ((where.tags, len(where.tags)), (where.any_tags, 1)):
+        if tags:
+            conditions.append(_HAS_TAGS)
+            values += [text_array(tags), least]
     return conditions, values
 
 

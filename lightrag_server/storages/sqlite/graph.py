@@ -1,28 +1,30 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Literal
 
-from lightrag_server.core.encoding import entity_from_row, from_bytes, relation_from_row
+from lightrag_server.core.encoding import entity_from_row, from_bytes
 from lightrag_server.core.ids import entity_key
 from lightrag_server.core.records import Entity, Pair, Relation, Subject
-from lightrag_server.ports.graph import Expansion, GraphCounts, Subgraph
+from lightrag_server.ports.graph import EntityFilter, Expansion, Extent, GraphCounts, Listed, Subgraph
 from lightrag_server.storages.sqlite.arrays import id_array, text_array
 from lightrag_server.storages.sqlite.database import Database
+from lightrag_server.storages.sqlite.graph_lists import (
+    next_entities,
+    next_relations,
+    page_entities,
+    page_relations,
+    relations_by_id,
+    strongest,
+)
 from lightrag_server.storages.sqlite.graph_numbers import node_ids, pair_ids, split, subject_ids, subjects_by_id
 from lightrag_server.storages.sqlite.graph_walk import subgraph
 from lightrag_server.storages.sqlite.graph_writes import GraphWrites
 
 _ENTITIES = "SELECT data FROM nodes JOIN entities USING (id) WHERE key IN (SELECT value FROM json_each(?))"
-_RELATIONS = "SELECT id, data FROM relations WHERE id IN (SELECT value FROM json_each(?))"
+_NAMES = "SELECT key, name FROM nodes JOIN entities USING (id) WHERE key IN (SELECT value FROM json_each(?))"
 _DEGREES = "SELECT id, key, degree FROM nodes JOIN entities USING (id) WHERE key IN (SELECT value FROM json_each(?))"
-_STRONGEST = (
-    "SELECT pairs.id, weight, key FROM pairs JOIN nodes ON nodes.id = b WHERE a = :node AND weight IS NOT NULL"
-    " UNION ALL SELECT pairs.id, weight, key FROM pairs JOIN nodes ON nodes.id = a"
-    " WHERE b = :node AND a <> b AND weight IS NOT NULL"
-    " ORDER BY weight DESC, key LIMIT :limit"
-)
 _KNOWN = (
     "SELECT 2 * id FROM entities WHERE id IN (SELECT value FROM json_each(:nodes))"
     " UNION ALL SELECT 2 * id + 1 FROM relations WHERE id IN (SELECT value FROM json_each(:pairs))"
@@ -56,6 +58,12 @@ class SQLiteGraphStore:
         wanted = text_array(keys)
         return await self._database.read(lambda c: {e.key: e for e in _entities(c.execute(_ENTITIES, (wanted,)))})
 
+    async def names(self, keys: Collection[str]) -> dict[str, str]:
+        if not keys:
+            return {}
+        wanted = text_array(keys)
+        return await self._database.read(lambda c: dict(c.execute(_NAMES, (wanted,)).fetchall()))
+
     async def relations(self, pairs: Collection[Pair]) -> dict[Pair, Relation]:
         if not pairs:
             return {}
@@ -63,7 +71,7 @@ class SQLiteGraphStore:
         def read(connection: sqlite3.Connection) -> dict[Pair, Relation]:
             nodes = node_ids(connection, {key for pair in pairs for key in pair})
             numbers = pair_ids(connection, pairs, nodes).values()
-            return {r.pair: r for r in _relations(connection, numbers).values()}
+            return {r.pair: r for r in relations_by_id(connection, numbers).values()}
 
         return await self._database.read(read)
 
@@ -74,9 +82,9 @@ class SQLiteGraphStore:
 
         def read(connection: sqlite3.Connection) -> dict[str, Expansion]:
             known = connection.execute(_DEGREES, (wanted,)).fetchall()
-            strongest = {node: _strongest(connection, node, limit) for node, _, _ in known}
-            relations = _relations(connection, {number for numbers in strongest.values() for number in numbers})
-            return {key: Expansion(n, tuple(relations[i] for i in strongest[node])) for node, key, n in known}
+            edges = {node: strongest(connection, node, Extent(0, limit)) for node, _, _ in known}
+            relations = relations_by_id(connection, {number for numbers in edges.values() for number in numbers})
+            return {key: Expansion(n, tuple(relations[i] for i in edges[node])) for node, key, n in known}
 
         return await self._database.read(read)
 
@@ -134,6 +142,27 @@ class SQLiteGraphStore:
         statement = _MATCHING.format(order="name" if order == "name" else "degree DESC, name")
         return await self._database.read(lambda c: [n for (n,) in c.execute(statement, {"part": part, "limit": most})])
 
+    async def page_entities(
+        self, where: EntityFilter, extent: Extent, order: Literal["name", "degree"] = "name"
+    ) -> tuple[list[Listed], int]:
+        return await self._database.read(lambda c: page_entities(c, where, extent, order))
+
+    async def page_relations(self, extent: Extent, of: str | None = None) -> tuple[list[Relation], int]:
+        return await self._database.read(lambda c: page_relations(c, extent, of))
+
+    async def scan_entities(self) -> AsyncIterator[list[Entity]]:
+        batch = await self._database.read(lambda c: next_entities(c, ""))
+        while batch:
+            yield batch
+            last = batch[-1].key
+            batch = await self._database.read(lambda c, last=last: next_entities(c, last))
+
+    async def scan_relations(self) -> AsyncIterator[list[Relation]]:
+        batch, last = await self._database.read(lambda c: next_relations(c, 0))
+        while batch:
+            yield batch
+            batch, last = await self._database.read(lambda c, last=last: next_relations(c, last))
+
     async def subgraph(self, key: str | None, max_depth: int, max_nodes: int) -> Subgraph:
         return await self._database.read(lambda c: subgraph(c, key, max_depth, max_nodes))
 
@@ -146,16 +175,6 @@ class SQLiteGraphStore:
 
 def _entities(rows: sqlite3.Cursor) -> list[Entity]:
     return [entity_from_row(from_bytes(data)) for (data,) in rows]
-
-
-def _relations(connection: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, Relation]:
-    rows = connection.execute(_RELATIONS, (id_array(numbers),))
-    return {number: relation_from_row(from_bytes(data)) for number, data in rows}
-
-
-def _strongest(connection: sqlite3.Connection, node: int, limit: int) -> list[int]:
-    """For one node the order of the other ends' keys is the order of the pairs."""
-    return [row[0] for row in connection.execute(_STRONGEST, {"node": node, "limit": limit})]
 
 
 def _told_by(connection: sqlite3.Connection, numbers: Collection[int]) -> dict[int, list[str]]:

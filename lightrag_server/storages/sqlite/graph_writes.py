@@ -31,8 +31,8 @@ _FORGET_NODES = (
 )
 _KNOWN_ENTITIES = "SELECT id FROM entities WHERE id IN (SELECT value FROM json_each(?))"
 _PUT_ENTITY = (
-    "INSERT INTO entities (id, name, degree, data) VALUES (?, ?, 0, ?)"
-    " ON CONFLICT DO UPDATE SET name = excluded.name, data = excluded.data"
+    "INSERT INTO entities (id, name, degree, data, type) VALUES (?, ?, 0, ?, ?)"
+    " ON CONFLICT DO UPDATE SET name = excluded.name, data = excluded.data, type = excluded.type"
 )
 _DELETE_ENTITIES = "DELETE FROM entities WHERE id IN (SELECT value FROM json_each(?))"
 _COUNT_DEGREES = (
@@ -123,7 +123,7 @@ class GraphWrites:
     def _put_entities(self, entities: Mapping[int, Entity]) -> set[int]:
         """Write entities; return the numbers of those that are new."""
         known = {number for (number,) in self._execute(_KNOWN_ENTITIES, entities)}
-        rows = ((number, e.name, to_bytes(entity_to_row(e))) for number, e in sorted(entities.items()))
+        rows = ((number, e.name, to_bytes(entity_to_row(e)), e.type) for number, e in sorted(entities.items()))
         self._connection.executemany(_PUT_ENTITY, rows)
         return entities.keys() - known
 

@@ -218,6 +218,13 @@ class SQLiteJobQueue:
         sql = "SELECT at, text FROM notes WHERE workspace = ? ORDER BY id"
         return [Note(*row) for row in await self._rows(sql, (workspace,))]
 
+    async def forget(self, workspace: str) -> None:
+        def remove(connection: sqlite3.Connection) -> None:
+            for rows in ("jobs WHERE ended IS NOT NULL AND", "progress WHERE", "notes WHERE"):
+                connection.execute(f"DELETE FROM {rows} workspace = ?", (workspace,))
+
+        await self._database.write(remove)
+
     async def close(self) -> None:
         if self._is_open:
             self._is_open = False

@@ -58,6 +58,18 @@ CREATE TABLE evidence (
 CREATE INDEX evidence_subject ON evidence (subject, chunk);
 """
 
+DOCUMENT_CONDITIONS = """
+ALTER TABLE documents ADD COLUMN enabled INTEGER NOT NULL DEFAULT 1;
+-- usually empty, and read for every question
+CREATE INDEX documents_disabled ON documents (created_at, id) WHERE enabled = 0;
+CREATE INDEX documents_updated ON documents (updated_at);
+"""
+
+ENTITY_TYPES = """
+ALTER TABLE entities ADD COLUMN type TEXT NOT NULL DEFAULT '';
+UPDATE entities SET type = json_extract(CAST(data AS TEXT), '$.type');
+"""
+
 LEXICAL = """
 CREATE TABLE lexical_namespaces (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE lexical_items (

@@ -1,0 +1,1 @@
+"""Ollama's API: chats over the documents, plain generation, embeddings."""
