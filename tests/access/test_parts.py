@@ -84,6 +84,7 @@ def test_accounts_that_cannot_be_read_are_refused_without_showing_a_password(tex
         hash_password("pass wörd", "bcrypt").removeprefix("{bcrypt}"),
         "{argon2}" + hash_password("pass wörd", "argon2"),
     ],
+    ids=["plain", "argon2", "bcrypt", "bare bcrypt", "marked argon2"],
 )
 def test_a_password_is_known_again_plain_and_hashed(kept: str) -> None:
     assert is_password("pass wörd", kept)

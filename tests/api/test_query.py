@@ -77,13 +77,21 @@ async def test_the_context_or_the_prompt_can_be_had_in_place_of_an_answer(api: A
 
 async def test_the_stream_sends_references_first_then_pieces_of_the_same_answer(api: Api) -> None:
     await api.insert(STORY, "carol.txt")
-    whole = (await api.client.post("/query", json={"query": QUESTION})).json()["response"]
     first, *rest = await lines(api)
+    whole = (await api.client.post("/query", json={"query": QUESTION})).json()["response"]
     assert set(first) == {"references"}
     assert named(first["references"]) == [("1", "carol.txt")]
     assert all(set(row) == {"response"} for row in rest)
     assert "".join(row["response"] for row in rest) == whole
     assert len(rest) > 1
+
+
+async def test_a_kept_answer_streams_in_one_piece(api: Api) -> None:
+    await api.insert(STORY, "carol.txt")
+    first, *pieces = await lines(api)
+    again, *rest = await lines(api)
+    assert again == first
+    assert rest == [{"response": "".join(row["response"] for row in pieces)}]
 
 
 async def test_the_stream_leaves_references_out_when_asked(api: Api) -> None:

@@ -67,7 +67,7 @@ async def test_1_a_provider_that_fails_is_no_answer(
 @pytest.mark.parametrize("mode", ["naive", "mix", "bypass"])
 async def test_2_nothing_is_cut_out_of_an_answer(tmp_path: Path, vendor: Vendor, mode: str) -> None:
     answer = f"The user asked the model: {QUESTION['query']} " + "The user model of a user is a model user. " * 1500
-    async with opened(tmp_path, **settings_of(vendor)) as api:
+    async with opened(tmp_path, **settings_of(vendor) | {"LLM_TIMEOUT": "60"}) as api:
         await api.insert(STORY, "carol.txt")
         vendor.control(reply=answer)
         reply = await api.client.post("/query", json={**QUESTION, "mode": mode})

@@ -126,7 +126,7 @@ async def test_without_a_filter_everything_but_the_disabled_serves() -> None:
         DocumentFilter(tags_all=frozenset({"x", "y"})),
         DocumentFilter(tags_any=frozenset({"x"}), attributes={"n": (1,)}),
     ],
-    ids=repr,
+    ids=lambda _: "filter",
 )
 async def test_a_filter_chooses_among_the_enabled(wanted: DocumentFilter) -> None:
     async with opened_bench() as bench:
