@@ -19,6 +19,7 @@ from lightrag_server.core.records import (
     Document,
     Entity,
     EntityMention,
+    EntitySketch,
     Extraction,
     Fragment,
     Heading,
@@ -28,6 +29,7 @@ from lightrag_server.core.records import (
     Profile,
     Relation,
     RelationMention,
+    RelationSketch,
     Stage,
     Version,
     Window,
@@ -319,6 +321,35 @@ def relation_from_row(row: Row) -> Relation:
         created_at=row.get("created_at", ""),
         is_curated=row.get("is_curated", False),
         folded=relation_from_row(row["folded"]) if "folded" in row else None,
+    )
+
+
+def entity_sketch_from_row(row: Row) -> EntitySketch:
+    """Of the row of an entity, in a third of the time that the entity takes."""
+    told: list[list[Any]] = row["fragments"]
+    return EntitySketch(
+        row["key"],
+        row["name"],
+        row["type"],
+        "\n".join([f[3] for f in told]),
+        tuple(dict.fromkeys([f[1] for f in told] + [f[1] for f in row["names"]])),
+        tuple(row.get("file_paths", ())),
+        row.get("created_at", ""),
+    )
+
+
+def relation_sketch_from_row(row: Row) -> RelationSketch:
+    told: list[list[Any]] = row["fragments"]
+    keywords: list[list[Any]] = row["keywords"]
+    first, second = row["pair"]
+    return RelationSketch(
+        (first, second),
+        "\n".join([f[3] for f in told]),
+        ", ".join([f[3] for f in keywords]),
+        float(row["weight"]),
+        tuple(dict.fromkeys([f[1] for f in told] + [f[1] for f in keywords])),
+        tuple(row.get("file_paths", ())),
+        row.get("created_at", ""),
     )
 
 

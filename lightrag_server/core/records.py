@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 # ----------------------------------------------------------------------------- documents
 
@@ -236,6 +236,11 @@ class Entity:
     def description(self) -> str:
         return "\n".join(f.text for f in self.fragments)
 
+    @property
+    def chunk_ids(self) -> tuple[str, ...]:
+        """Chunks that the kept texts come from, each once."""
+        return tuple(dict.fromkeys(f.origin.chunk_id for f in (*self.fragments, *self.names)))
+
 
 @dataclass(frozen=True, slots=True)
 class Relation:
@@ -261,6 +266,33 @@ class Relation:
     @property
     def keyword_text(self) -> str:
         return ", ".join(f.text for f in self.keywords)
+
+    @property
+    def chunk_ids(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(f.origin.chunk_id for f in (*self.fragments, *self.keywords)))
+
+
+class EntitySketch(NamedTuple):
+    """What a picture of the graph shows of an entity; the names mean what they mean there. A tuple, and without
+    fragments, for pictures hold thousands."""
+
+    key: str
+    name: str
+    type: str
+    description: str
+    chunk_ids: tuple[str, ...]
+    file_paths: tuple[str, ...]
+    created_at: str
+
+
+class RelationSketch(NamedTuple):
+    pair: Pair
+    description: str
+    keyword_text: str
+    weight: float
+    chunk_ids: tuple[str, ...]
+    file_paths: tuple[str, ...]
+    created_at: str
 
 
 # ----------------------------------------------------------------------------- questions and answers

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from lightrag_server.core.records import Entity, Pair, Relation, Subject
+from lightrag_server.core.records import Entity, EntitySketch, Pair, Relation, RelationSketch, Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +17,10 @@ class Expansion:
 
 @dataclass(frozen=True, slots=True)
 class Subgraph:
-    entities: tuple[Entity, ...]
-    relations: tuple[Relation, ...]
+    """Relations by pair."""
+
+    entities: tuple[EntitySketch, ...]
+    relations: tuple[RelationSketch, ...]
     is_truncated: bool
 
 

@@ -6,6 +6,12 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
+from lightrag_server.core.encoding import (
+    entity_sketch_from_row,
+    entity_to_row,
+    relation_sketch_from_row,
+    relation_to_row,
+)
 from lightrag_server.core.ids import entity_key, pair_from
 from lightrag_server.core.records import Entity, Pair, Relation, Subject
 from lightrag_server.ports.graph import EntityFilter, Expansion, Extent, GraphCounts, Listed, Subgraph
@@ -129,8 +135,8 @@ class MemoryGraphStore:
         kept = reached[:max_nodes]
         between = sorted(pair for pair in space.relations if set(pair) <= set(kept))
         return Subgraph(
-            tuple(space.entities[k] for k in kept),
-            tuple(space.relations[pair] for pair in between),
+            tuple(entity_sketch_from_row(entity_to_row(space.entities[k])) for k in kept),
+            tuple(relation_sketch_from_row(relation_to_row(space.relations[pair])) for pair in between),
             is_truncated=len(reached) > max_nodes,
         )
 

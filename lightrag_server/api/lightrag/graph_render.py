@@ -16,8 +16,7 @@ from lightrag_server.api.lightrag.graph_schemas import (
     SourcedText,
 )
 from lightrag_server.api.lightrag.render import SEPARATOR, epoch
-from lightrag_server.core.graph_formats.rows import sources
-from lightrag_server.core.records import Entity, Relation
+from lightrag_server.core.records import Entity, EntitySketch, Relation, RelationSketch
 from lightrag_server.engine.browse import EntityDetail, Mention, RelationDetail, Told
 from lightrag_server.ports.graph import Subgraph
 
@@ -27,17 +26,19 @@ Json = dict[str, Any]
 def knowledge_graph(graph: Subgraph) -> Json:
     names = {entity.key: entity.name for entity in graph.entities}
     return {
-        "nodes": [
-            {"id": entity.name, "labels": [entity.name], "properties": node_properties(entity)}
-            for entity in graph.entities
-        ],
+        "nodes": list(map(_node, graph.entities)),
         "edges": [_edge(relation, names) for relation in graph.relations],
         "is_truncated": graph.is_truncated,
     }
 
 
-def _edge(relation: Relation, names: Mapping[str, str]) -> Json:
-    source, target = _ends(relation, names)
+def _node(entity: EntitySketch) -> Json:
+    return {"id": entity.name, "labels": [entity.name], "properties": node_properties(entity)}
+
+
+def _edge(relation: RelationSketch, names: Mapping[str, str]) -> Json:
+    a, b = relation.pair
+    source, target = names[a], names[b]
     return {
         "id": f"{source}-{target}",
         "type": "DIRECTED",
@@ -47,24 +48,24 @@ def _edge(relation: Relation, names: Mapping[str, str]) -> Json:
     }
 
 
-def node_properties(entity: Entity) -> Json:
+def node_properties(entity: Entity | EntitySketch) -> Json:
     return {
         "entity_id": entity.name,
         "entity_type": entity.type,
         "description": entity.description,
-        "source_id": sources((*entity.fragments, *entity.names)),
+        "source_id": SEPARATOR.join(entity.chunk_ids),
         "file_path": SEPARATOR.join(entity.file_paths),
         "created_at": epoch(entity.created_at),
         "truncate": "",
     }
 
 
-def edge_properties(relation: Relation) -> Json:
+def edge_properties(relation: Relation | RelationSketch) -> Json:
     return {
         "weight": relation.weight,
         "description": relation.description,
         "keywords": relation.keyword_text,
-        "source_id": sources((*relation.fragments, *relation.keywords)),
+        "source_id": SEPARATOR.join(relation.chunk_ids),
         "file_path": SEPARATOR.join(relation.file_paths),
         "created_at": epoch(relation.created_at),
         "truncate": "",

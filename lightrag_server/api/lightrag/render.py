@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from lightrag_server.core.records import Context, Entity, Fragment, Mode, Relation
+from lightrag_server.core.records import Context, Entity, Mode, Relation
 
 SEPARATOR = "<SEP>"
 NAIVE_INFO = ("total_chunks_found", "final_chunks_count")
@@ -75,7 +74,7 @@ def _entity(entity: Entity) -> dict[str, Any]:
         "entity_name": entity.name,
         "entity_type": entity.type,
         "description": entity.description,
-        "source_id": _sources((*entity.fragments, *entity.names)),
+        "source_id": SEPARATOR.join(entity.chunk_ids),
         "file_path": SEPARATOR.join(entity.file_paths),
         "created_at": epoch(entity.created_at),
     }
@@ -88,15 +87,10 @@ def _relation(relation: Relation) -> dict[str, Any]:
         "description": relation.description,
         "keywords": relation.keyword_text,
         "weight": relation.weight,
-        "source_id": _sources((*relation.fragments, *relation.keywords)),
+        "source_id": SEPARATOR.join(relation.chunk_ids),
         "file_path": SEPARATOR.join(relation.file_paths),
         "created_at": epoch(relation.created_at),
     }
-
-
-def _sources(fragments: Iterable[Fragment]) -> str:
-    """Chunks that the kept texts come from, each once."""
-    return SEPARATOR.join(dict.fromkeys(f.origin.chunk_id for f in fragments))
 
 
 @lru_cache(maxsize=4096)

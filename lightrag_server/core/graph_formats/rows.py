@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from lightrag_server.core.curation import SEPARATOR
 from lightrag_server.core.edits import CreateEntity, CreateRelation, EntityFields, RelationFields
 from lightrag_server.core.folding import UNKNOWN_TYPE
 from lightrag_server.core.ids import display_name, entity_key, name_flaw
-from lightrag_server.core.records import Entity, Fragment, Relation
+from lightrag_server.core.records import Entity, Relation
 from lightrag_server.errors import InvalidInput
 
 MAX_TEXT_CHARS = 100_000
@@ -96,7 +96,7 @@ def entity_row(entity: Entity) -> EntityRow:
         entity.name,
         entity.type,
         entity.description,
-        sources((*entity.fragments, *entity.names)),
+        SEPARATOR.join(entity.chunk_ids),
         SEPARATOR.join(entity.file_paths),
     )
 
@@ -110,14 +110,9 @@ def relation_row(relation: Relation, names: Mapping[str, str]) -> RelationRow:
         relation.description,
         relation.keyword_text,
         relation.weight,
-        sources((*relation.fragments, *relation.keywords)),
+        SEPARATOR.join(relation.chunk_ids),
         SEPARATOR.join(relation.file_paths),
     )
-
-
-def sources(fragments: Iterable[Fragment]) -> str:
-    """Chunks that the kept texts come from, each once."""
-    return SEPARATOR.join(dict.fromkeys(f.origin.chunk_id for f in fragments))
 
 
 def entity_from(values: Mapping[str, Any], place: str) -> EntityRow:

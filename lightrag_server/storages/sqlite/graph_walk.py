@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from lightrag_server.core.encoding import entity_from_row, from_bytes, relation_from_row
-from lightrag_server.core.records import Entity, Relation
+from lightrag_server.core.encoding import entity_sketch_from_row, from_bytes, relation_sketch_from_row
+from lightrag_server.core.records import EntitySketch, RelationSketch
 from lightrag_server.ports.graph import Subgraph
 from lightrag_server.storages.sqlite.arrays import id_array
 
@@ -53,11 +53,11 @@ def _ids(rows: sqlite3.Cursor) -> list[int]:
     return [number for (number,) in rows]
 
 
-def _entities(connection: sqlite3.Connection, nodes: Sequence[int]) -> tuple[Entity, ...]:
+def _entities(connection: sqlite3.Connection, nodes: Sequence[int]) -> tuple[EntitySketch, ...]:
     rows = dict(connection.execute(_ENTITIES, (id_array(nodes),)).fetchall())
-    return tuple(entity_from_row(from_bytes(rows[number])) for number in nodes)
+    return tuple(entity_sketch_from_row(from_bytes(rows[number])) for number in nodes)
 
 
-def _between(connection: sqlite3.Connection, nodes: Sequence[int]) -> tuple[Relation, ...]:
+def _between(connection: sqlite3.Connection, nodes: Sequence[int]) -> tuple[RelationSketch, ...]:
     rows = connection.execute(_BETWEEN, {"nodes": id_array(nodes)})
-    return tuple(sorted((relation_from_row(from_bytes(data)) for (data,) in rows), key=lambda r: r.pair))
+    return tuple(sorted([relation_sketch_from_row(from_bytes(data)) for (data,) in rows]))
