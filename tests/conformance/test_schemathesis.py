@@ -25,7 +25,7 @@ from tests.conformance.served import DOCUMENT
 from tests.server import Server, running
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-EXAMPLES = 5
+EXAMPLES = 12
 KNOWN = {
     "document_id": document_id("carol.txt", STORY),
     "name": "Jacob Marley",

@@ -188,6 +188,10 @@ class DocStatusContract:
         wanted = sorted(rows, key=lambda d: (getattr(d, sort), d.id), reverse=descending)
         assert [d for found, _ in pages for d in found] == wanted
 
+    async def test_a_page_behind_the_last_is_empty_however_far(self, store: DocStatusStore) -> None:
+        await store.put([document("a")])
+        assert [await store.page(ANY, Page(n, 10)) for n in (2, 2**63, 10**30)] == [([], 1)] * 3
+
     async def test_pages_by_id_are_stable_when_later_ids_are_inserted(self, store: DocStatusStore) -> None:
         await store.put([document(f"d{n:02}") for n in range(10)])
         first, _ = await store.page(ANY, Page(1, 5, "id", descending=False))

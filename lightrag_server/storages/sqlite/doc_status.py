@@ -23,6 +23,8 @@ _HAS_TAGS = (
     "(SELECT count(DISTINCT value) FROM json_each(CAST(data AS TEXT), '$.tags')"
     " WHERE value IN (SELECT value FROM json_each(?))) >= ?"
 )
+MAX_OFFSET = 2**62
+"""Well within SQLite's numbers; anybody may ask for any page."""
 _ORDERS: dict[SortField, str] = {
     "updated_at": "updated_at {way}, id {way}",
     "created_at": "created_at {way}, id {way}",
@@ -77,7 +79,7 @@ class SQLiteDocStatusStore:
         order = _ORDERS[page.sort].format(way="DESC" if page.descending else "ASC")
         rows = f"SELECT data FROM documents {_where(conditions)} ORDER BY {order} LIMIT ? OFFSET ?"
         total = f"SELECT count(*) FROM documents {_where(conditions)}"
-        window = (page.size, (page.number - 1) * page.size)
+        window = (page.size, min((page.number - 1) * page.size, MAX_OFFSET))
 
         def read(connection: sqlite3.Connection) -> tuple[list[Document], int]:
             found = _documents(connection.execute(rows, (*values, *window)))
