@@ -70,6 +70,9 @@ class Curation:
     entities: dict[str, EntityCuration] = field(default_factory=dict[str, EntityCuration])
     relations: dict[Pair, RelationCuration] = field(default_factory=dict[Pair, RelationCuration])
 
+    def name_of(self, key: str) -> str | None:
+        return self.entities[key].name if key in self.entities else None
+
     def is_deleted(self, key: str) -> bool:
         return key in self.entities and self.entities[key].is_deleted
 

@@ -9,7 +9,7 @@ removed by folding the remaining contributions anew.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lightrag_server.core import ids
@@ -181,6 +181,33 @@ def fold_entity(base: Entity | None, added: Iterable[EntityContribution]) -> Ent
         mentions=(base.mentions if base else 0) + len(new),
         file_paths=_file_paths(base, (c.source for c in new)),
         created_at=_created_at(base, (c.source for c in new)),
+    )
+
+
+def without(entity: Entity, gone: Sequence[EntityContribution]) -> Entity | None:
+    """The fold without some of its contributions, where the fold alone tells what that is; else None.
+
+    It does when nothing that it keeps was said by them: what is bounded then stays, and what is counted is taken off.
+    So what is told all over the corpus loses a document without a look at all the others.
+    """
+    chunk_ids = {c.source.chunk_id for c in gone}
+    spellings = {f.text for f in entity.names}
+    is_told = (
+        len(gone) < entity.mentions
+        and not any(f.origin.chunk_id in chunk_ids for f in (*entity.fragments, *entity.names))
+        and all(f.text in spellings for c in gone for f in c.names)
+        and all(c.source.created_at > entity.created_at for c in gone)
+        and not any(c.source.file_path in entity.file_paths for c in gone)
+    )
+    if not is_told:
+        return entity if not gone else None
+    types = Counter(entity.types)
+    types.subtract(t for c in gone for t in c.types)
+    return replace(
+        entity,
+        type=_majority(+types),
+        types=dict(sorted((+types).items())),
+        mentions=entity.mentions - len(gone),
     )
 
 

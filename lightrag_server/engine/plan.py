@@ -22,8 +22,9 @@ from lightrag_server.core.folding import (
     contributions_of,
     fold_entity,
     fold_relation,
+    without,
 )
-from lightrag_server.core.ids import subject_of, window_id
+from lightrag_server.core.ids import pair_from, subject_of, window_id
 from lightrag_server.core.records import Chunk, Document, Entity, Extraction, Pair, Relation, Subject
 from lightrag_server.engine import refold
 from lightrag_server.engine.curate import Change
@@ -133,26 +134,45 @@ class Planner:
         return await asyncio.to_thread(lambda: {i: _stored_from(i, row, aliases) for i, row in rows.items()})
 
     async def _plan_graph(self, changes: Changes, work: Refold) -> None:
-        """Subjects that only gain are folded on from what is stored; those that lose something are folded anew. Over
-        the fold lie the curations."""
-        others = await self._others(work)
-        told = refold.told_from(work.losing, others, work.gained.values())
-        before, after = await self._curations(told, work)
-        await self._fold(changes, told, work.losing, after)
+        """Subjects that only gain are folded on from what is stored, and so are those from which can be taken off what
+        they lose; the others that lose something are folded anew. Over the fold lie the curations."""
+        before, after = await self._curations(refold.told_from(work.losing, [], work.gained.values()), work)
+        lighter = await self._lighter(work, before, after)
+        losing = work.losing - lighter.keys()
+        others = await self._others(work, losing)
+        told = refold.told_from(losing, others, work.gained.values(), lighter)
+        await self._fold(changes, told, losing, lighter, after)
         dead, dead_pairs = set(changes.stale_entities), set(changes.stale_relations)
         lost = work.lost.values()
-        changes.stale_entity_vectors = refold.stale_entity_vectors(told, lost, before, after, dead)
+        changes.stale_entity_vectors = refold.stale_entity_vectors(told, lost, before, after, dead, lighter)
         changes.stale_fact_vectors = refold.stale_fact_vectors(told, lost, before, after, dead_pairs)
         # an edit may bring back what had no vectors meanwhile
         told_by = [*others, *work.gained.values()] if work.curated else [*work.gained.values()]
         changes.wanted_entities = refold.wanted_entities(told, told_by, after, dead)
         changes.wanted_facts = refold.wanted_facts(told, told_by, after, dead_pairs)
 
-    async def _fold(self, changes: Changes, told: Told, losing: set[Subject], curation: Curation) -> None:
-        bases = await self._stores.graph.entities([k for k in told.entities if k not in losing])
+    async def _lighter(self, work: Refold, before: Curation, after: Curation) -> dict[str, Entity]:
+        """Entities without what they lose, as far as their stored fold tells that; not those whose name by hand
+        changes, for the fold does not tell whether documents use the old one."""
+        keys = [
+            subject
+            for subject in work.losing
+            if pair_from(subject) is None and before.name_of(subject) == after.name_of(subject)
+        ]
+        stored = await self._stores.graph.entities(keys)
+        lost = refold.lost_by_entity(work.lost.values())
+        found = ((key, folded_entity(entity)) for key, entity in stored.items())
+        tried = ((key, without(folded, lost.get(key, []))) for key, folded in found if folded)
+        return {key: entity for key, entity in tried if entity}
+
+    async def _fold(
+        self, changes: Changes, told: Told, losing: set[Subject], lighter: Mapping[str, Entity], curation: Curation
+    ) -> None:
+        known = await self._stores.graph.entities([k for k in told.entities if k not in losing and k not in lighter])
+        bases = {key: folded_entity(entity) for key, entity in known.items()} | dict(lighter)
         edges = await self._stores.graph.relations([p for p in told.relations if subject_of(p) not in losing])
         for key, of_key in told.entities.items():
-            folded = fold_entity(folded_entity(bases.get(key)), of_key)
+            folded = fold_entity(bases.get(key), of_key)
             if entity := curated_entity(folded, curation.entities.get(key)):
                 changes.entities.append(entity)
             else:
@@ -165,13 +185,13 @@ class Planner:
             else:
                 changes.stale_relations.append(pair)
 
-    async def _others(self, work: Refold) -> list[Contributions]:
-        """Contributions of all other chunks that speak of the subjects that lose something."""
-        told_by = await self._stores.graph.chunks_of(work.losing)
+    async def _others(self, work: Refold, losing: set[Subject]) -> list[Contributions]:
+        """Contributions of all other chunks that speak of the losing subjects."""
+        told_by = await self._stores.graph.chunks_of(losing)
         chunk_ids = {i for ids_of in told_by.values() for i in ids_of} - {*work.lost, *work.gained}
         rows = await self._stores.contributions.get(sorted(chunk_ids))
         return await asyncio.to_thread(
-            lambda: [refold.told_of(work.losing, i, row, work.aliases) for i, row in rows.items()]
+            lambda: [refold.told_of(losing, i, row, work.aliases) for i, row in rows.items()]
         )
 
     async def _curations(self, told: Told, work: Refold) -> tuple[Curation, Curation]:

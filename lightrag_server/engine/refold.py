@@ -22,7 +22,7 @@ from lightrag_server.core.folding import (
     key_of,
 )
 from lightrag_server.core.ids import entity_vector_id, fact_vector_id, pair_from, pair_of, subject_of
-from lightrag_server.core.records import EntityMention, Pair, RelationMention, Subject
+from lightrag_server.core.records import Entity, EntityMention, Pair, RelationMention, Subject
 from lightrag_server.engine.texts import Wanted, entity_texts, fact_texts
 from lightrag_server.ports.kv import Row
 
@@ -47,8 +47,22 @@ class Told:
     relations: dict[Pair, list[RelationContribution]]
 
 
-def told_from(losing: set[Subject], others: Iterable[Contributions], gained: Iterable[Contributions]) -> Told:
-    """By subject: all other contributions where it loses something, and everything that is new."""
+def lost_by_entity(lost: Iterable[Contributions]) -> dict[str, list[EntityContribution]]:
+    by_key: dict[str, list[EntityContribution]] = {}
+    for told in lost:
+        for key, contribution in told.entities.items():
+            by_key.setdefault(key, []).append(contribution)
+    return by_key
+
+
+def told_from(
+    losing: set[Subject],
+    others: Iterable[Contributions],
+    gained: Iterable[Contributions],
+    lighter: Iterable[str] = (),
+) -> Told:
+    """By subject: all other contributions where it is folded anew, and everything that is new. Of the `lighter`
+    entities only the latter: `others` tell of them by the way, as ends of relations."""
     entities: dict[str, list[EntityContribution]] = {s: [] for s in losing if pair_from(s) is None}
     relations: dict[Pair, list[RelationContribution]] = {p: [] for s in losing if (p := pair_from(s))}
     for told in others:
@@ -63,6 +77,8 @@ def told_from(losing: set[Subject], others: Iterable[Contributions], gained: Ite
             entities.setdefault(key, []).append(entity)
         for pair, relation in told.relations.items():
             relations.setdefault(pair, []).append(relation)
+    for key in lighter:
+        entities.setdefault(key, [])
     return Told(entities, relations)
 
 
@@ -119,13 +135,18 @@ def retold_subjects(
 
 
 def stale_entity_vectors(
-    told: Told, lost: Iterable[Contributions], before: Curation, after: Curation, dead: Container[str]
+    told: Told,
+    lost: Iterable[Contributions],
+    before: Curation,
+    after: Curation,
+    dead: Container[str],
+    lighter: Mapping[str, Entity],
 ) -> set[str]:
-    """Vectors of spellings that nobody uses any more."""
+    """Vectors of spellings that nobody uses any more. What the `lighter` ones lose is spelled as what they keep."""
     gone = {(key, f.text) for of_chunk in lost for key, c in of_chunk.entities.items() for f in c.names}
     gone |= {(key, f.text) for key, of_key in told.entities.items() if key in dead for c in of_key for f in c.names}
     gone |= {(key, c.name) for key, c in before.entities.items() if c.name and key in told.entities}
-    used = {key: _names(told, after, key) for key, _ in gone if key not in dead}
+    used = {key: _names(told, after, key, lighter.get(key)) for key, _ in gone if key not in dead}
     return {entity_vector_id(key, name) for key, name in gone if name not in used.get(key, ())}
 
 
@@ -155,9 +176,10 @@ def wanted_facts(told: Told, told_by: Iterable[Contributions], after: Curation, 
     return wanted | {fact_vector_id(pair, fact): (subject_of(pair), fact) for pair, fact in own}
 
 
-def _names(told: Told, curation: Curation, key: str) -> set[str]:
-    own = curation.entities[key].name if key in curation.entities else None
-    return {f.text for c in told.entities[key] for f in c.names} | ({own} if own else set())
+def _names(told: Told, curation: Curation, key: str, lighter: Entity | None) -> set[str]:
+    own = curation.name_of(key)
+    kept = lighter.names if lighter else ()
+    return {f.text for c in told.entities[key] for f in c.names} | {f.text for f in kept} | ({own} if own else set())
 
 
 def _facts(told: Told, curation: Curation, pair: Pair) -> set[str]:

@@ -94,6 +94,8 @@ class Bench:
     commit: Commit
     extractor: RowsInText
     embedder: HashEmbedder
+    time: list[datetime]
+    """One moment, which tests may move."""
     fence: int = 0
 
     async def insert(self, *texts: tuple[str, str]) -> list[str]:
@@ -138,7 +140,7 @@ class Bench:
 async def opened_bench(
     backend: Backend | None = None, folder: Path | None = None, spec: ChunkSpec = LINES
 ) -> AsyncIterator[Bench]:
-    backend = backend or MemoryBackend()
+    backend, time = backend or MemoryBackend(), [NOW]
     await backend.open()
     stores = open_stores("", Backends(backend, backend, backend, backend, backend), MemoryBlobStore())
     queue, embedder, extractor = MemoryJobQueue(), HashEmbedder(), RowsInText()
@@ -150,7 +152,7 @@ async def opened_bench(
         extractors={Profile.FULL: extractor},
         vectorizer=vectorizer,
         profile=Profile.FULL,
-        clock=lambda: NOW,
+        clock=lambda: time[0],
         extracting=asyncio.Semaphore(4),
     )
     intake = Intake(
@@ -160,10 +162,10 @@ async def opened_bench(
         max_upload_bytes=10**6,
         input_dir=folder or Path("nowhere"),
         wake=lambda: None,
-        clock=lambda: NOW,
+        clock=lambda: time[0],
     )
-    commit = Commit(stores, queue, vectorizer, embedder.identity, lambda: NOW)
+    commit = Commit(stores, queue, vectorizer, embedder.identity, lambda: time[0])
     try:
-        yield Bench(stores, queue, intake, Prepare(stores, queue, tools), commit, extractor, embedder)
+        yield Bench(stores, queue, intake, Prepare(stores, queue, tools), commit, extractor, embedder, time)
     finally:
         await backend.close()
