@@ -47,7 +47,7 @@ def main() -> None:
 
 def _steps(client: httpx.Client, popular: list[str], texts: tuple[str, ...]) -> dict[str, Callable[[int], Any]]:
     """Each takes the number of the repetition, so that none does what was done before."""
-    hub, rare = popular[0], popular[-REPEATS * 3 :]
+    hub, rare, late = popular[0], popular[-REPEATS * 3 :], len(texts) * 3 // 4
     return {
         f"graph of {GRAPH_NODES} nodes": lambda n: got(client, "/graphs", label="*", max_nodes=GRAPH_NODES),
         "search of names": lambda n: got(client, "/graph/label/search", q=popular[n][:4]),
@@ -56,8 +56,9 @@ def _steps(client: httpx.Client, popular: list[str], texts: tuple[str, ...]) -> 
         "merge of a rare entity": lambda n: _merge(client, rare[REPEATS + n], rare[0]),
         "merge of a hub": lambda n: _merge(client, popular[1 + n], hub),
         "deletion of a rare entity": lambda n: _delete_entity(client, rare[2 * REPEATS + n]),
-        "replaced document": lambda n: _replace(client, n, texts[n]),
-        "deleted document": lambda n: _delete_document(client, REPEATS + n),
+        "replaced document": lambda n: _replace(client, late + n, texts[late + n]),
+        "deleted document": lambda n: _delete_document(client, late + REPEATS + n),
+        "deleted document, one of the first": lambda n: _delete_document(client, n),
     }
 
 
