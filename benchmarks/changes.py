@@ -53,12 +53,12 @@ def _steps(client: httpx.Client, popular: list[str], texts: tuple[str, ...]) -> 
         "search of names": lambda n: got(client, "/graph/label/search", q=popular[n][:4]),
         "edit of a rare entity": lambda n: _edit(client, rare[n], description=f"rewritten {n}"),
         "edit of the hub": lambda n: _edit(client, hub, description=f"rewritten {n}"),
-        "merge of a rare entity": lambda n: _merge(client, rare[REPEATS + n], rare[0]),
-        "merge of a hub": lambda n: _merge(client, popular[1 + n], hub),
-        "deletion of a rare entity": lambda n: _delete_entity(client, rare[2 * REPEATS + n]),
         "replaced document": lambda n: _replace(client, late + n, texts[late + n]),
         "deleted document": lambda n: _delete_document(client, late + REPEATS + n),
         "deleted document, one of the first": lambda n: _delete_document(client, n),
+        "merge of a rare entity": lambda n: _merge(client, rare[REPEATS + n], rare[0]),
+        "merge of a hub": lambda n: _merge(client, popular[1 + n], hub),
+        "deletion of a rare entity": lambda n: _delete_entity(client, rare[2 * REPEATS + n]),
     }
 
 

@@ -26,7 +26,7 @@ from lightrag_server.core.records import (
 
 MAX_FRAGMENTS = 8
 MAX_FRAGMENT_CHARS = 600
-MAX_NAMES = 4
+MAX_NAMES = 12
 MAX_KEYWORDS = 12
 MAX_FILE_PATHS = 20
 UNKNOWN_TYPE = "UNKNOWN"

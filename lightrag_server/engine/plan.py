@@ -152,12 +152,14 @@ class Planner:
         changes.wanted_facts = refold.wanted_facts(told, told_by, after, dead_pairs)
 
     async def _lighter(self, work: Refold, before: Curation, after: Curation) -> dict[str, Entity]:
-        """Entities without what they lose, as far as their stored fold tells that; not those whose name by hand
-        changes, for the fold does not tell whether documents use the old one."""
+        """Entities without what they lose, as far as their stored fold tells that. It does not tell all spellings that
+        documents use, so it is no help where a name by hand changes or the entity goes."""
         keys = [
             subject
             for subject in work.losing
-            if pair_from(subject) is None and before.name_of(subject) == after.name_of(subject)
+            if pair_from(subject) is None
+            and before.name_of(subject) == after.name_of(subject)
+            and not after.is_deleted(subject)
         ]
         stored = await self._stores.graph.entities(keys)
         lost = refold.lost_by_entity(work.lost.values())

@@ -183,6 +183,16 @@ async def test_a_deleted_entity_stays_away_until_it_is_created_again() -> None:
         assert await found_by(bench, "Marley") == "marley"
 
 
+async def test_a_deleted_entity_leaves_no_vector_of_any_of_its_spellings() -> None:
+    quiet = "entity<|#|>Scrooge<|#|>person<|#|>x"
+    shouted = "entity<|#|>SCROOGE<|#|>person<|#|>loud"
+    async with opened_bench() as bench:
+        await bench.insert(("a.txt", quiet), ("b.txt", shouted))
+        assert await bench.stores.entities.count() == 2
+        await edited(bench, DeleteEntity("Scrooge"))
+        assert await bench.stores.entities.count() == 0
+
+
 async def test_a_created_entity_needs_no_document_and_keeps_its_description_when_one_comes() -> None:
     async with opened_bench() as bench:
         await edited(bench, CreateEntity("Fred", EntityFields(description="the nephew", type="person")))
