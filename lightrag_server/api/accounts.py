@@ -197,17 +197,9 @@ async def audit(
     """Changes, tries of changes and logins, newest first."""
     which = AuditFilter(caller, workspace, since.timestamp() if since else None)
     entries, total = await access_of(request).audit(which, (page - 1) * page_size, page_size)
-    pages = math.ceil(total / page_size)
     return AuditPage(
         entries=[_row(entry) for entry in entries],
-        pagination=PaginationInfo(
-            page=page,
-            page_size=page_size,
-            total_count=total,
-            total_pages=pages,
-            has_next=page < pages,
-            has_prev=page > 1,
-        ),
+        pagination=PaginationInfo.of(page, page_size, total),
     )
 
 

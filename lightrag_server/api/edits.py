@@ -13,7 +13,7 @@ EDIT_WAIT_S = 60.0
 
 async def applied(app: App, workspace: Workspace, edit: Edit) -> Edited:
     """The edit's result. Raises `NotFound`, `Conflict` (the name is taken) or `InvalidInput` as the edit itself does,
-    `Overloaded` when no worker lives, and `Conflict` when it is still waiting after a minute (it goes on)."""
+    `Overloaded` when no worker lives, and `StillWaiting` after a minute (it goes on)."""
     edit_id, job = await workspace.edits.submit(edit)
     await ended(app.queue, job, EDIT_WAIT_S, lambda: _is_done(workspace, edit_id))
     edited = await workspace.edits.outcome(edit_id)

@@ -200,7 +200,7 @@ def without(entity: Entity, gone: Sequence[EntityContribution]) -> Entity | None
         and not any(c.source.file_path in entity.file_paths for c in gone)
     )
     if not is_told:
-        return entity if not gone else None
+        return None
     types = Counter(entity.types)
     types.subtract(t for c in gone for t in c.types)
     return replace(

@@ -78,9 +78,14 @@ class Changes:
     stale_relations: list[Pair] = field(default_factory=list[Pair])
     stale_entity_vectors: set[str] = field(default_factory=set[str])
     stale_fact_vectors: set[str] = field(default_factory=set[str])
-    wanted_entities: Wanted = field(default_factory=Wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class WantedTexts:
     """Texts that must have a vector afterwards; most have one."""
-    wanted_facts: Wanted = field(default_factory=Wanted)
+
+    entities: Wanted
+    facts: Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +113,8 @@ class Planner:
         gained = {i: told for i, told in new.items() if i not in same}
         losing = {subject for told in lost.values() for subject in told.subjects()}
         _plan_chunks(changes, piece, new, old)
-        await self._plan_graph(changes, Refold(lost, gained, losing, aliases))
-        await self._plan_vectors(changes, [n.prepared for n in piece.added])
+        wanted = await self._plan_graph(changes, Refold(lost, gained, losing, aliases))
+        await self._plan_vectors(changes, wanted, [n.prepared for n in piece.added])
         return changes
 
     async def plan_change(self, change: Change) -> Changes:
@@ -125,18 +130,18 @@ class Planner:
         lost = {i: refold.only(told, losing) for i, told in old.items()}
         gained = {i: refold.only(told, losing) for i, told in new.items()}
         changes.evidence = {i: told.subjects() for i, told in new.items()} if after != before else {}
-        await self._plan_graph(changes, Refold(lost, gained, losing, after, change.rows))
-        await self._plan_vectors(changes, [])
+        wanted = await self._plan_graph(changes, Refold(lost, gained, losing, after, change.rows))
+        await self._plan_vectors(changes, wanted, [])
         return changes
 
     async def _stored(self, chunk_ids: Sequence[str], aliases: Aliases) -> dict[str, Stored]:
         rows = await self._stores.contributions.get(chunk_ids)
         return await asyncio.to_thread(lambda: {i: _stored_from(i, row, aliases) for i, row in rows.items()})
 
-    async def _plan_graph(self, changes: Changes, work: Refold) -> None:
+    async def _plan_graph(self, changes: Changes, work: Refold) -> WantedTexts:
         """Subjects that only gain are folded on from what is stored, and so are those from which can be taken off what
         they lose; the others that lose something are folded anew. Over the fold lie the curations."""
-        before, after = await self._curations(refold.told_from(work.losing, [], work.gained.values()), work)
+        before, after = await self._curations(work)
         lighter = await self._lighter(work, before, after)
         losing = work.losing - lighter.keys()
         others = await self._others(work, losing)
@@ -148,8 +153,9 @@ class Planner:
         changes.stale_fact_vectors = refold.stale_fact_vectors(told, lost, before, after, dead_pairs)
         # an edit may bring back what had no vectors meanwhile
         told_by = [*others, *work.gained.values()] if work.curated else [*work.gained.values()]
-        changes.wanted_entities = refold.wanted_entities(told, told_by, after, dead)
-        changes.wanted_facts = refold.wanted_facts(told, told_by, after, dead_pairs)
+        return WantedTexts(
+            refold.wanted_entities(told, told_by, after, dead), refold.wanted_facts(told, told_by, after, dead_pairs)
+        )
 
     async def _lighter(self, work: Refold, before: Curation, after: Curation) -> dict[str, Entity]:
         """Entities without what they lose, as far as their stored fold tells that. It does not tell all spellings that
@@ -196,23 +202,22 @@ class Planner:
             lambda: [refold.told_of(losing, i, row, work.aliases) for i, row in rows.items()]
         )
 
-    async def _curations(self, told: Told, work: Refold) -> tuple[Curation, Curation]:
+    async def _curations(self, work: Refold) -> tuple[Curation, Curation]:
         """Of the touched subjects, as they are and as they will be."""
-        keys = {*told.entities, *(key for pair in told.relations for key in pair)}
-        before = await self._curated.of(keys, told.relations)
+        before = await self._curated.of(*work.touched())
         if not (before or work.curated):
             return Curation(), Curation()
         after = {**before, **work.curated}
         kept = {key: row for key, row in after.items() if row is not None}
         return curation_from_rows(before), curation_from_rows(kept)
 
-    async def _plan_vectors(self, changes: Changes, brought: Sequence[PreparedChunk]) -> None:
+    async def _plan_vectors(self, changes: Changes, wanted: WantedTexts, brought: Sequence[PreparedChunk]) -> None:
         """Vectors come with the parts. One that was stored then and is gone since, or that belongs to another entity by
         now, is made here: rare, few, short."""
-        entities = _chosen(changes.wanted_entities, (item for chunk in brought for item in chunk.entities))
-        facts = _chosen(changes.wanted_facts, (item for chunk in brought for item in chunk.facts))
-        changes.entity_vectors = await self._complete(self._stores.entities, changes.wanted_entities, entities)
-        changes.fact_vectors = await self._complete(self._stores.facts, changes.wanted_facts, facts)
+        entities = _chosen(wanted.entities, (item for chunk in brought for item in chunk.entities))
+        facts = _chosen(wanted.facts, (item for chunk in brought for item in chunk.facts))
+        changes.entity_vectors = await self._complete(self._stores.entities, wanted.entities, entities)
+        changes.fact_vectors = await self._complete(self._stores.facts, wanted.facts, facts)
 
     async def _complete(
         self, store: VectorStore, wanted: Wanted, brought: dict[str, VectorItem]

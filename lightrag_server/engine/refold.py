@@ -38,6 +38,14 @@ class Refold:
     curated: Mapping[str, Row | None] = field(default_factory=dict[str, Row | None])
     """Curated rows that the same transaction writes; None deletes."""
 
+    def touched(self) -> tuple[set[str], set[Pair]]:
+        """Keys of entities, those at the ends of relations among them, and pairs of relations."""
+        pairs = {pair for s in self.losing if (pair := pair_from(s))}
+        pairs |= {pair for told in self.gained.values() for pair in told.relations}
+        keys = {s for s in self.losing if pair_from(s) is None}
+        keys |= {key for told in self.gained.values() for key in told.entities}
+        return keys | {key for pair in pairs for key in pair}, pairs
+
 
 @dataclass(frozen=True, slots=True)
 class Told:

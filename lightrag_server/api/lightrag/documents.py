@@ -70,17 +70,9 @@ async def paginated(workspace: ChosenWorkspace, request: DocumentsRequest) -> Pa
         tags=frozenset(request.tags or ()),
     )
     documents, total = await workspace.stores.documents.page(where, page)
-    pages = -(-total // request.page_size)
     return PaginatedDocsResponse(
         documents=[shown(d) for d in documents],
-        pagination=PaginationInfo(
-            page=request.page,
-            page_size=request.page_size,
-            total_count=total,
-            total_pages=pages,
-            has_next=request.page < pages,
-            has_prev=request.page > 1,
-        ),
+        pagination=PaginationInfo.of(request.page, request.page_size, total),
         status_counts=await _counts(workspace),
     )
 

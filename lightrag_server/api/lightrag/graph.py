@@ -97,7 +97,7 @@ async def entities(
     found, total = await workspace.browse.entities(EntityFilter(q, type), extent, sort)
     return EntitiesPage(
         entities=[listed_entity(listed.entity, listed.degree) for listed in found],
-        pagination=_pagination(page, page_size, total),
+        pagination=PaginationInfo.of(page, page_size, total),
     )
 
 
@@ -121,7 +121,7 @@ async def relations(
     found, ends, total = await workspace.browse.relations(extent, entity)
     return RelationsPage(
         relations=[listed_relation(relation, ends) for relation in found],
-        pagination=_pagination(page, page_size, total),
+        pagination=PaginationInfo.of(page, page_size, total),
     )
 
 
@@ -129,15 +129,3 @@ async def relations(
 async def relation(workspace: ChosenWorkspace, source: EntityName, target: EntityName) -> RelationDetails:
     """Everything known of the relation between two entities, in whichever order they are named."""
     return relation_details(await workspace.browse.relation(source, target))
-
-
-def _pagination(page: int, page_size: int, total: int) -> PaginationInfo:
-    pages = -(-total // page_size)
-    return PaginationInfo(
-        page=page,
-        page_size=page_size,
-        total_count=total,
-        total_pages=pages,
-        has_next=page < pages,
-        has_prev=page > 1,
-    )

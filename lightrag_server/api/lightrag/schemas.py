@@ -92,6 +92,19 @@ class PaginationInfo(BaseModel):
     has_next: bool
     has_prev: bool
 
+    @classmethod
+    def of(cls, page: int, page_size: int, total: int) -> PaginationInfo:
+        """Of page `page`, from 1, of `total` rows."""
+        pages = -(-total // page_size)
+        return cls(
+            page=page,
+            page_size=page_size,
+            total_count=total,
+            total_pages=pages,
+            has_next=page < pages,
+            has_prev=page > 1,
+        )
+
 
 class PaginatedDocsResponse(BaseModel):
     documents: list[DocStatusResponse]
