@@ -1,50 +1,85 @@
-"""Rankings from several kinds of evidence made into one."""
+"""Rankings from several kinds of evidence made into one.
+
+One ranking leads, by its order alone. Another speaks up as far as its best stands out from its own background: what a
+leg is worth depends on embedder, language and question, and a margin shows it where a fixed weight guesses.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 Item = TypeVar("Item", str, int)
 
-
-@dataclass(frozen=True, slots=True)
-class Leg:
-    """One kind of evidence: scores by place id, larger is better, and how much it counts."""
-
-    scores: Mapping[str, float]
-    weight: float
+RANKED = 20
+"""Places that the leading ranking tells apart; the next ones count alike."""
+BACKGROUND_RANK = 10
+"""The score at this rank is what a place reaches that is merely near the subject."""
 
 
-def fuse(legs: Sequence[Leg]) -> dict[str, float]:
-    """Weighted sum of the legs, each scaled to [0, 1] by its own range; a place that a leg lacks gets 0 from it.
+def by_order(ranking: Sequence[str]) -> dict[str, float]:
+    """1 for the first, a step less for each of the next, 0 from `RANKED` on."""
+    return {place: 1.0 - rank / RANKED for rank, place in enumerate(ranking[:RANKED])}
 
-    Scores rather than ranks, so that a clear winner of one leg stays ahead of places that are middling in all.
-    """
-    fused: dict[str, float] = {}
-    for leg in legs:
-        for place, score in scaled(leg.scores).items():
-            fused[place] = fused.get(place, 0.0) + leg.weight * score
-    return fused
+
+def lexical_margins(scores: Mapping[str, float], clear: float = 2.0) -> dict[str, float]:
+    """How far each place stands out by its words, in [0, 1]: the square of its share of the best score, times 1 when
+    the best is `1 + clear` times the background or more, and 0 when it is no better. Sums of rare words make BM25's
+    ratios comparable between questions and collections, which its scores are not."""
+    if not scores:
+        return {}
+    best = max(scores.values())
+    certainty = _within_unit((best / _background(scores) - 1.0) / clear) if best > 0 else 0.0
+    return {place: certainty * (score / best) ** 2 for place, score in scores.items() if score > 0}
+
+
+def dense_margins(scores: Mapping[str, float], clear: float = 4.0) -> dict[str, float]:
+    """The same for similarities, whose scale and offset belong to the embedder: distances are measured by that from
+    the background to the last place given; those within the background get nothing."""
+    ordered = sorted(scores.values(), reverse=True)
+    if len(ordered) <= BACKGROUND_RANK:
+        return {}
+    best, background, last = ordered[0], ordered[BACKGROUND_RANK - 1], ordered[-1]
+    span, unit = best - background, background - last
+    if span <= 0 or unit <= 0:
+        return {}
+    certainty = _within_unit(span / unit / clear)
+    return {place: certainty * (s - background) / span for place, s in scores.items() if s > background}
+
+
+def _background(scores: Mapping[str, float]) -> float:
+    """Of a short list less than its last, for what is not in it has no word in common at all."""
+    ordered = sorted(scores.values(), reverse=True)
+    rank = min(len(ordered), BACKGROUND_RANK)
+    return max(ordered[rank - 1] * rank / BACKGROUND_RANK, 1e-9)
+
+
+def _within_unit(value: float) -> float:
+    return min(max(value, 0.0), 1.0)
 
 
 def scaled(scores: Mapping[str, float]) -> dict[str, float]:
-    """Scores mapped so that the best is 1 and the worst is just above 0."""
+    """To [0, 1]: the best is 1, the worst 0; all 1 where they are equal."""
     if not scores:
         return {}
     top, bottom = max(scores.values()), min(scores.values())
-    span = (top - bottom) or 1.0
-    least = 1.0 / (len(scores) + 1)
-    return {
-        place: least + (1.0 - least) * (score - bottom) / span if top != bottom else 1.0
-        for place, score in scores.items()
-    }
+    return {place: (score - bottom) / (top - bottom) if top > bottom else 1.0 for place, score in scores.items()}
 
 
 def ranked(scores: Mapping[str, float], limit: int | None = None) -> list[str]:
     """Places best first, ties by id."""
     return sorted(scores, key=lambda place: (-scores[place], place))[:limit]
+
+
+def less_crowded(scores: Mapping[str, float], group_of: Callable[[str], str], penalty: float) -> dict[str, float]:
+    """The scores, each less `penalty` for every better place of its group."""
+    seen: dict[str, int] = {}
+    set_back: dict[str, float] = {}
+    for place in ranked(scores):
+        group = group_of(place)
+        set_back[place] = scores[place] - penalty * seen.get(group, 0)
+        seen[group] = seen.get(group, 0) + 1
+    return set_back
 
 
 def with_floor(ranking: Sequence[str], floor: Sequence[str], limit: int) -> list[str]:

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from lightrag_server.core.citations import CitationFilter, checked, marks
 from lightrag_server.core.context import Evidence, fit, number_sources, render
-from lightrag_server.core.fusion import Leg, fuse, interleave, ranked, with_floor
+from lightrag_server.core.fusion import (
+    dense_margins,
+    interleave,
+    less_crowded,
+    lexical_margins,
+    ranked,
+    with_floor,
+)
 from lightrag_server.core.keywords import keywords_of
 from lightrag_server.core.questions import parts_of
 from lightrag_server.core.records import Budget, Passage
@@ -65,13 +72,33 @@ def test_a_stream_without_marks_is_not_held_back() -> None:
     assert list(citations.feed("1] and")) == ["[1] and"]
 
 
-def test_a_place_found_by_several_legs_comes_before_one_found_by_one() -> None:
-    fused = fuse([Leg({"a": 0.9, "b": 0.8}, 1.0), Leg({"b": 3.0, "c": 1.0}, 1.0)])
-    assert ranked(fused)[0] == "b"
+def test_words_speak_up_as_far_as_the_best_stands_out():
+    rare = {"a": 30.0, "b": 5.0} | {f"c{n}": 4.0 for n in range(12)}
+    common = {"a": 5.5, "b": 5.0} | {f"c{n}": 4.0 for n in range(12)}
+    assert lexical_margins(rare)["a"] == 1.0
+    assert lexical_margins(rare)["b"] < 0.05
+    assert lexical_margins(common)["a"] < 0.25
+    assert lexical_margins({f"c{n}": 4.0 for n in range(12)}) == {f"c{n}": 0.0 for n in range(12)}
+    assert lexical_margins({}) == {}
 
 
-def test_an_empty_leg_changes_nothing() -> None:
-    assert fuse([Leg({"a": 0.5}, 1.0), Leg({}, 5.0)]) == {"a": 1.0}
+def test_the_only_place_with_a_word_stands_out():
+    assert lexical_margins({"a": 0.2}) == {"a": 1.0}
+
+
+def test_similarity_speaks_up_by_its_margin_whatever_its_scale():
+    wide = {"a": 0.9, "b": 0.5} | {f"c{n:02d}": 0.4 - n / 100 for n in range(20)}
+    narrow = {place: 0.7 + score / 10 for place, score in wide.items()}
+    assert dense_margins(wide) == pytest.approx(dense_margins(narrow))
+    assert dense_margins(wide)["a"] > dense_margins(wide)["b"] > 0
+    assert "c19" not in dense_margins(wide)
+    assert dense_margins({"a": 0.9, "b": 0.1}) == {}
+
+
+def test_places_of_one_document_give_way_to_those_of_others():
+    scores = {"x1": 0.9, "x2": 0.8, "y1": 0.75}
+    assert ranked(less_crowded(scores, lambda place: place[0], 0.1)) == ["x1", "y1", "x2"]
+    assert ranked(less_crowded(scores, lambda place: place[0], 0.0)) == ["x1", "x2", "y1"]
 
 
 def test_interleaving_takes_the_best_of_each_first() -> None:

@@ -1,0 +1,30 @@
+"""What each kind of evidence counts when passages are ranked; docs/retrieval.md tells what each is worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Only ratios within a group matter: the first group starts the walk, the second carries it on, the third ranks
+    places (a rank among the first twenty of the walk is worth 0.05)."""
+
+    names: float = 2.0
+    """Mass of each name in the question, beside that of the best fact."""
+    facts: float = 1.0
+    similarity: float = 0.05
+    """Mass of the chunk that resembles the question most; of the least similar in the running, 0."""
+
+    mentions: float = 1.0
+    relations: float = 1.0
+    names_within: float = 0.7
+    damping: float = 0.5
+    """Share of its mass that a node passes on; the rest starts anew."""
+
+    lexical: float = 1.0
+    dense: float = 0.25
+    next_window: float = 0.7
+    """What the next best window of a chunk gets of the chunk's rank."""
+    crowding: float = 0.01
+    """Taken from a place for each better one of its document."""

@@ -1,0 +1,111 @@
+"""The first wave of a question: one embedding call, then all searches side by side."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightrag_server.core import ids, lexical
+from lightrag_server.core.keywords import Keywords
+from lightrag_server.core.questions import parts_of
+from lightrag_server.core.records import Mode, Question
+from lightrag_server.engine.scope import Knowledge, Nearest
+from lightrag_server.ports.embedding import Embedder
+from lightrag_server.ports.lexical import LexicalHit
+from lightrag_server.ports.vectors import Vector, VectorHit
+
+DENSE_HITS = 60
+LEXICAL_HITS = 40
+HITS_PER_PLACE = 2
+"""Hits beyond those that a question shows: other evidence may lift them."""
+FACT_HITS = 50
+MAX_NAMES = 6
+
+USES_ENTITIES: frozenset[Mode] = frozenset({"local", "hybrid", "mix"})
+USES_FACTS: frozenset[Mode] = frozenset({"global", "hybrid", "mix"})
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """What each search found, best first. `asked` holds one vector a row; `names` are the entities that names in the
+    question stand for, with how sure that is, in [0, 1]."""
+
+    asked: NDArray[np.float32]
+    windows: list[VectorHit]
+    lexical: list[LexicalHit]
+    entities: list[VectorHit]
+    facts: list[VectorHit]
+    names: dict[str, float]
+
+
+class Searches:
+    def __init__(self, knowledge: Knowledge, embedder: Embedder, threshold: float) -> None:
+        """`threshold` is the similarity that unrelated text reaches with this embedder."""
+        self._knowledge = knowledge
+        self._embedder = embedder
+        self._threshold = threshold
+
+    async def find(self, question: Question, keywords: Keywords) -> Hits:
+        """The question whole and, where it asks several things, each of them; a place counts by its best match."""
+        parts = parts_of(question.text)
+        asked = [question.text, *(parts if len(parts) > 1 else [])]
+        given = [" ".join(k) for k in (question.low_keywords, question.high_keywords) if k]
+        names = [] if question.mode == "naive" else list(keywords.low[:MAX_NAMES])
+        vectors = await self._embedder.embed([*asked, *given, *names], "query")
+        whole = list(vectors[: len(asked)])
+        low = [vectors[len(asked)]] if question.low_keywords else whole
+        high = [vectors[len(asked) + len(given) - 1]] if question.high_keywords else whole
+        of_names = dict(zip(names, vectors[len(asked) + len(given) :], strict=True))
+        wants_entities, wants_facts = question.mode in USES_ENTITIES, question.mode in USES_FACTS
+        knowledge, places = self._knowledge, question.chunk_top_k * HITS_PER_PLACE
+        windows, words, entities, facts, named = await asyncio.gather(
+            _nearest(knowledge.windows, whole, max(places, DENSE_HITS), -1.0),
+            knowledge.lexical.search(lexical.query_terms(" ".join(asked)), max(places, LEXICAL_HITS)),
+            _nearest(knowledge.entities, low, question.top_k if wants_entities else 0, self._threshold),
+            _nearest(knowledge.facts, high, max(question.top_k, FACT_HITS) if wants_facts else 0, self._threshold),
+            self._entities_named(of_names),
+        )
+        return Hits(np.stack(whole), windows, words, entities, facts, named)
+
+    async def followed(self, question: Question, hits: Hits, follow_up: str) -> Hits:
+        """The hits with those of a question that could only be asked when the first was answered."""
+        [vector] = await self._embedder.embed([follow_up], "query")
+        places = question.chunk_top_k * HITS_PER_PLACE
+        windows, words = await asyncio.gather(
+            self._knowledge.windows.search(vector, max(places, DENSE_HITS)),
+            self._knowledge.lexical.search(
+                lexical.query_terms(f"{question.text} {follow_up}"), max(places, LEXICAL_HITS)
+            ),
+        )
+        asked = np.vstack([hits.asked, vector])
+        return replace(hits, asked=asked, windows=_best_of(hits.windows, windows), lexical=words)
+
+    async def _entities_named(self, names: dict[str, Vector]) -> dict[str, float]:
+        """The entity of each name: the one of that very name, else the nearest by similarity."""
+        known = await self._knowledge.graph.entities([ids.entity_key(name) for name in names])
+        found = dict.fromkeys(known, 1.0)
+        others = [vector for name, vector in names.items() if ids.entity_key(name) not in known]
+        nearest = await asyncio.gather(*(self._knowledge.entities.search(v, 1, self._threshold) for v in others))
+        for hit in (hit for hits in nearest for hit in hits):
+            certainty = (hit.score - self._threshold) / (1.0 - self._threshold)
+            found[hit.ref] = max(found.get(hit.ref, 0.0), certainty)
+        return found
+
+
+async def _nearest(store: Nearest, asked: Sequence[Vector], top_k: int, threshold: float) -> list[VectorHit]:
+    if not top_k:
+        return []
+    found = await asyncio.gather(*(store.search(vector, top_k, threshold) for vector in asked))
+    return _best_of(*found)[:top_k]
+
+
+def _best_of(*found: Sequence[VectorHit]) -> list[VectorHit]:
+    best: dict[str, VectorHit] = {}
+    for hit in (hit for hits in found for hit in hits):
+        if hit.id not in best or hit.score > best[hit.id].score:
+            best[hit.id] = hit
+    return sorted(best.values(), key=lambda h: (-h.score, h.id))

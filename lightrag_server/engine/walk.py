@@ -1,0 +1,118 @@
+"""From what a question names and states to the chunks that answer it: a walk over a bounded part of the graph.
+
+Four batch calls to any graph store, whatever its size: the chunks of the seeds, what those and the similar chunks
+speak of, the chunks of the entities that the mass then gathers at, and what these speak of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+
+from lightrag_server.core import ids
+from lightrag_server.core.fusion import ranked, scaled
+from lightrag_server.core.spans import spans_of
+from lightrag_server.core.walk import Mass, Neighbourhood
+from lightrag_server.core.weights import Weights
+from lightrag_server.engine.places import Places
+from lightrag_server.engine.scope import Graph
+from lightrag_server.engine.searches import Hits
+from lightrag_server.ports.vectors import VectorHit
+
+SEED_CHUNKS = 20
+"""Of an entity told in more chunks these few are walked to; what is told everywhere says little of any place."""
+BRIDGES = 20
+BRIDGE_CHUNKS = 10
+STEEPNESS = 10
+"""Of facts only those near the best one start a walk: the tenth power of the rank within the list's range."""
+LEAST_SEED = 0.02
+"""Seeds below this share of the largest are dropped: each costs reading its chunks."""
+SIMILAR_CHUNKS = 40
+LEXICAL_CHUNKS = 20
+
+
+class Walk:
+    def __init__(self, graph: Graph, places: Places, weights: Weights) -> None:
+        self._graph = graph
+        self._places = places
+        self._weights = weights
+        self._near = Neighbourhood(weights)
+        self._known: set[str] = set()
+        self._reached: set[str] = set()
+        """Chunks that were read, and keys whose chunks were asked for."""
+
+    async def ranking(self, hits: Hits) -> list[str]:
+        """Chunks by the mass that reaches them, best first; empty where the question names and states nothing known."""
+        facts = _facts(hits.facts)
+        names = hits.names or _steep(hits.entities)
+        found = await self._chunks_around([*names, *facts], SEED_CHUNKS)
+        seeds = _seeds(names, facts, {key: len(chunk_ids) for key, chunk_ids in found.items()}, self._weights)
+        if not seeds:
+            return []
+        near = {i for key in seeds for span in _with_spans(key) for i in found.get(span, ())}
+        await self._add([*_chunks_in(hits), *near], seeds)
+        mass = self._spread(seeds)
+        bridges = [key for key in ranked(mass.entities, BRIDGES) if key not in seeds]
+        beyond = await self._chunks_around(bridges, BRIDGE_CHUNKS)
+        await self._add({i for chunk_ids in beyond.values() for i in chunk_ids}, bridges)
+        return ranked(self._spread(seeds).chunks)
+
+    async def _chunks_around(self, keys: Collection[str], limit: int) -> dict[str, list[str]]:
+        """Chunks of entities, and of those whose names are within theirs."""
+        wanted = {span for key in keys for span in _with_spans(key)} - self._reached
+        self._reached |= wanted
+        return await self._graph.chunks_of(wanted, limit)
+
+    async def _add(self, chunk_ids: Collection[str], keys: Collection[str]) -> None:
+        fresh = [i for i in dict.fromkeys(chunk_ids) if i not in self._known]
+        self._known.update(fresh)
+        told, _ = await asyncio.gather(self._graph.subjects_of(fresh), self._places.add(fresh))
+        self._near.add({i: told.get(i, ()) for i in fresh if i in self._places.chunks})
+        self._near.join_names(keys)
+
+    def _spread(self, seeds: Mapping[str, float]) -> Mass:
+        similar = scaled(self._places.best())
+        return self._near.spread(seeds, {i: self._weights.similarity * share for i, share in similar.items()})
+
+
+def _chunks_in(hits: Hits) -> list[str]:
+    dense = dict.fromkeys(hit.ref for hit in hits.windows)
+    words = dict.fromkeys(hit.ref for hit in hits.lexical)
+    return [*list(dense)[:SIMILAR_CHUNKS], *list(words)[:LEXICAL_CHUNKS]]
+
+
+def _with_spans(key: str) -> list[str]:
+    return [key, *(span for span, _ in spans_of(key))]
+
+
+def _facts(hits: Sequence[VectorHit]) -> dict[str, float]:
+    """Both ends of the best facts, each with the mean weight of its facts."""
+    weights: dict[str, list[float]] = {}
+    for subject, weight in _steep(hits).items():
+        for key in ids.pair_from(subject) or ():
+            weights.setdefault(key, []).append(weight)
+    return {key: sum(found) / len(found) for key, found in weights.items()}
+
+
+def _steep(hits: Sequence[VectorHit]) -> dict[str, float]:
+    """What a list of hits points at, falling off quickly: a margin above the list's last, not a number of hits, says
+    how many of them are meant."""
+    best = {hit.ref: hit.score for hit in reversed(hits)}
+    return {ref: w for ref, share in scaled(best).items() if (w := share**STEEPNESS) >= LEAST_SEED}
+
+
+def _seeds(
+    names: Mapping[str, float], facts: Mapping[str, float], told_in: Mapping[str, int], weights: Weights
+) -> dict[str, float]:
+    """Mass by entity. What many chunks tell of gets less: it points at none of them."""
+
+    def rare(found: Mapping[str, float]) -> dict[str, float]:
+        return {key: value / max(told_in[key], 1) for key, value in found.items() if key in told_in}
+
+    stated = rare(facts)
+    largest = max(stated.values(), default=0.0) or 1.0
+    mass = {key: weights.facts * value / largest for key, value in stated.items()}
+    for key, value in rare(names).items():
+        mass[key] = mass.get(key, 0.0) + weights.names * value
+    least = LEAST_SEED * max(mass.values(), default=0.0)
+    return {key: value for key, value in mass.items() if value > least}
