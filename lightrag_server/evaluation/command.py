@@ -42,7 +42,7 @@ DESCRIPTION = (
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class Wanted:
     """What the options ask for, checked before anything is opened."""
 
     cases: list[Case]
@@ -58,7 +58,7 @@ def run(program: str, arguments: Sequence[str]) -> int:
     if given.questions is None:
         return _compare_files(given)
     try:
-        return asyncio.run(_evaluated(_job(given), given))
+        return asyncio.run(_evaluated(_wanted(given), given))
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
 
@@ -120,13 +120,13 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _job(given: argparse.Namespace) -> Job:
+def _wanted(given: argparse.Namespace) -> Wanted:
     if given.url is None and (given.api_key is not None or given.rerank is not None):
         raise ConfigError("--api-key and --rerank are for --url")
     if len(given.compare) > 1:
         raise ConfigError("with QUESTIONS, --compare takes one earlier result")
     names = measure_names(given.k, with_answers=given.answers)
-    return Job(
+    return Wanted(
         cases=read_questions(str(given.questions), _read(given.questions))[: given.limit],
         plan=Plan(given.modes, given.k, given.top_k, given.chunk_top_k, given.answers),
         files=files_of(given.documents, [given.questions]) if given.documents else [],
@@ -145,17 +145,17 @@ def _read(path: Path) -> bytes:
 # ----------------------------------------------------------------------------- run
 
 
-async def _evaluated(job: Job, given: argparse.Namespace) -> int:
+async def _evaluated(wanted: Wanted, given: argparse.Namespace) -> int:
     progress = Progress()
-    async with _target(given, works=bool(job.files)) as target:
-        about = {**await target.about(), **_asked_how(job, given)}
-        if job.files:
-            about |= _told_of(await bring(target, job.files, progress), progress)
-        if unknown := await unknown_sources(target, job.cases):
+    async with _target(given, works=bool(wanted.files)) as target:
+        about = {**await target.about(), **_asked_how(wanted, given)}
+        if wanted.files:
+            about |= _told_of(await bring(target, wanted.files, progress), progress)
+        if unknown := await unknown_sources(target, wanted.cases):
             progress.tell(f"gold sources that no document here is named like ({len(unknown)}): {_some(unknown)}")
-        rows = await ask_all(target, job.cases, job.plan, progress)
-    done = Run(about, job.plan.ks, job.plan.with_answers, {**rows})
-    return _reported(done, job, given)
+        rows = await ask_all(target, wanted.cases, wanted.plan, progress)
+    done = Run(about, wanted.plan.ks, wanted.plan.with_answers, {**rows})
+    return _reported(done, wanted, given)
 
 
 def _target(given: argparse.Namespace, *, works: bool) -> AbstractAsyncContextManager[Target]:
@@ -169,10 +169,10 @@ def _target(given: argparse.Namespace, *, works: bool) -> AbstractAsyncContextMa
     return in_process.opened(loaded.settings, given.workspace, works=works)
 
 
-def _asked_how(job: Job, given: argparse.Namespace) -> dict[str, Any]:
+def _asked_how(wanted: Wanted, given: argparse.Namespace) -> dict[str, Any]:
     chosen = {"top_k": given.top_k, "chunk_top_k": given.chunk_top_k, "rerank": given.rerank}
     return {
-        "questions": f"{len(job.cases)} of {given.questions.name}",
+        "questions": f"{len(wanted.cases)} of {given.questions.name}",
         "began": datetime.now(UTC).isoformat(timespec="seconds"),
         **{name: value for name, value in chosen.items() if value is not None},
     }
@@ -194,17 +194,17 @@ def _some(names: Sequence[str]) -> str:
 # ----------------------------------------------------------------------------- results
 
 
-def _reported(done: Run, job: Job, given: argparse.Namespace) -> int:
+def _reported(done: Run, wanted: Wanted, given: argparse.Namespace) -> int:
     print(markdown(summary_cells(done)))
     compared: list[Difference] = []
-    if job.before is not None:
-        compared = differences(job.before, done.compared())
+    if wanted.before is not None:
+        compared = differences(wanted.before, done.compared())
         print(f"\n{markdown(difference_cells(compared))}")
     if given.json:
         _write(given.json, as_json(done))
     if given.html:
         _write(given.html, page(done, compared))
-    wrong = [*_failed_questions(done), *failures(job.floors, done.summaries())]
+    wrong = [*_failed_questions(done), *failures(wanted.floors, done.summaries())]
     if wrong:
         print(f"eval: {'; '.join(wrong)}", file=sys.stderr)
     return 1 if wrong else 0
@@ -212,7 +212,7 @@ def _reported(done: Run, job: Job, given: argparse.Namespace) -> int:
 
 def _failed_questions(done: Run) -> list[str]:
     errors = [row.error for rows in done.rows.values() for row in rows if row.error]
-    return [f"{len(errors)} questions failed, the first with: {errors[0]}"] if errors else []
+    return [f"questions that failed: {len(errors)}, the first with: {errors[0]}"] if errors else []
 
 
 def _write(path: Path, text: str) -> None:
