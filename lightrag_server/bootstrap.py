@@ -107,8 +107,9 @@ class _Shared:
 
 
 @asynccontextmanager
-async def open_app(settings: Settings, clock: Clock = utc_now) -> AsyncGenerator[App]:
-    """Open everything, start the runner, and close both at the end.
+async def open_app(settings: Settings, clock: Clock = utc_now, *, works: bool = True) -> AsyncGenerator[App]:
+    """Open everything, start the runner, and close both at the end. Without `works` the runner is not started: for
+    commands that only read, beside a server or without one.
 
     Raises `ConfigError` for settings that cannot work and `DimensionMismatch` when the data of the default workspace
     was embedded by another model.
@@ -120,10 +121,10 @@ async def open_app(settings: Settings, clock: Clock = utc_now) -> AsyncGenerator
         access = await stack.enter_async_context(open_access(settings, clock))
         shared = await _open_shared(stack, settings, clock)
         workspaces = _workspaces(shared)
-        default = await workspaces.named(settings.server.workspace, will_write=True)
+        default = await workspaces.named(settings.server.workspace, will_write=works)
         await check_embedding(default.stores, shared.embedder, settings.embedding.dimension)
-        runner = await _start_runner(stack, shared, workspaces)
-        if settings.server.auto_scan_at_startup:
+        runner = await _open_runner(stack, shared, workspaces, works=works)
+        if works and settings.server.auto_scan_at_startup:
             await default.intake.scan()
         yield App(
             settings=settings,
@@ -191,11 +192,9 @@ def _profile(settings: Settings, llm: Counting | None) -> Profile:
     return profile
 
 
-async def _start_runner(stack: AsyncExitStack, shared: _Shared, workspaces: Workspaces) -> Runner:
+async def _open_runner(stack: AsyncExitStack, shared: _Shared, workspaces: Workspaces, *, works: bool) -> Runner:
     """The worker of this process; the stack stops it before anything that it works on is closed."""
     liveness = Liveness(shared.settings.server.working_dir / "processes")
-    await asyncio.to_thread(liveness.open)
-    stack.push_async_callback(asyncio.to_thread, liveness.close)
     ingest = shared.settings.ingest
     handlers = Handlers(
         workspaces,
@@ -210,8 +209,11 @@ async def _start_runner(stack: AsyncExitStack, shared: _Shared, workspaces: Work
     }
     runner = Runner(shared.queue, handlers, liveness, slots, Reconcile(workspaces, shared.queue, shared.clock))
     shared.wake.target = runner.wake
-    await runner.start()
-    stack.push_async_callback(runner.stop)
+    if works:
+        await asyncio.to_thread(liveness.open)
+        stack.push_async_callback(asyncio.to_thread, liveness.close)
+        await runner.start()
+        stack.push_async_callback(runner.stop)
     return runner
 
 

@@ -97,9 +97,17 @@ def keys(arguments: Sequence[str]) -> int:
     return keys(f"{PROGRAM} keys", arguments)
 
 
+def evaluate(arguments: Sequence[str]) -> int:
+    """Measure what is found and answered, and compare runs."""
+    from lightrag_server.evaluation.command import run
+
+    return run(f"{PROGRAM} eval", arguments)
+
+
 COMMANDS: dict[str, tuple[str, Command]] = {
     "serve": ("serve the API (the default)", serve),
     "mcp": ("speak the Model Context Protocol on standard input and output", mcp),
+    "eval": ("measure retrieval and answers with a file of questions", evaluate),
     "settings": ("show every setting, or write the example files", settings),
     "keys": ("make, list and revoke API keys", keys),
     "hash-password": ("print the hash of a password for AUTH_ACCOUNTS", hash_password),

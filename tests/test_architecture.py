@@ -36,7 +36,8 @@ ALLOWED: dict[str, set[str]] = {
     "access_commands": {"access", "entrance", "core", "settings", "errors"},
     "serving": {"api", "banner", "entrance", "errors", "settings"},
     "mcp_stdio": {"api", "bootstrap", "core", "errors", "settings"},
-    "cli": {"serving", "mcp_stdio", "access_commands", "settings", "errors", "logs"},
+    "evaluation": {"__init__", "api", "bootstrap", "engine", "core", "ports", "errors", "settings", "logs"},
+    "cli": {"serving", "mcp_stdio", "access_commands", "evaluation", "settings", "errors", "logs"},
 }
 EXCEPTIONS = {
     # the light profile hands the pure functions of nlp to worker processes

@@ -1,0 +1,1 @@
+"""`lightrag-server eval`: how well documents are found and questions answered, measured, reported and compared."""
