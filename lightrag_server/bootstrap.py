@@ -14,7 +14,15 @@ from functools import cache, partial
 
 from lightrag_server.access.service import Access
 from lightrag_server.bindings.batching import BatchedEmbedder
-from lightrag_server.bindings.registry import choose_bindings, open_embedder, open_llm, open_vision
+from lightrag_server.bindings.registry import (
+    choose_bindings,
+    choose_reranker,
+    open_embedder,
+    open_llm,
+    open_reranker,
+    open_vision,
+)
+from lightrag_server.bindings.rerank.steady import SteadyReranker
 from lightrag_server.bindings.wrappers import Cached, Counting, Limiter
 from lightrag_server.compute import Compute
 from lightrag_server.core.chunking import ChunkSpec
@@ -78,6 +86,8 @@ class App:
     vision: Counting | None
     """The model for questions with images; None where none is configured."""
     embedder: BatchedEmbedder
+    reranker: SteadyReranker | None
+    """None where passages keep the order in which they were found."""
     profile: Profile
     parsers: Parsers
     notices: tuple[str, ...]
@@ -96,6 +106,7 @@ class _Shared:
     llm: Counting | None
     vision: Counting | None
     embedder: BatchedEmbedder
+    reranker: SteadyReranker | None
     vectorizer: Vectorizer
     parsers: Parsers
     profile: Profile
@@ -115,7 +126,8 @@ async def open_app(settings: Settings, clock: Clock = utc_now) -> AsyncGenerator
     """
     async with AsyncExitStack() as stack:
         llm_settings, embedding_settings, notices = await choose_bindings(settings.llm, settings.embedding)
-        settings = replace(settings, llm=llm_settings, embedding=embedding_settings)
+        rerank_settings = choose_reranker(settings.rerank, embedding_settings, llm_settings)
+        settings = replace(settings, llm=llm_settings, embedding=embedding_settings, rerank=rerank_settings)
         await asyncio.to_thread(_make_folders, settings)
         access = await stack.enter_async_context(open_access(settings, clock))
         shared = await _open_shared(stack, settings, clock)
@@ -134,6 +146,7 @@ async def open_app(settings: Settings, clock: Clock = utc_now) -> AsyncGenerator
             llm=shared.llm,
             vision=shared.vision,
             embedder=shared.embedder,
+            reranker=shared.reranker,
             profile=shared.profile,
             parsers=shared.parsers,
             notices=tuple(notices),
@@ -158,6 +171,9 @@ async def _open_shared(stack: AsyncExitStack, settings: Settings, clock: Clock) 
         stack.push_async_callback(vision.close)
     embedder = open_embedder(settings.embedding, compute)
     stack.push_async_callback(embedder.close)
+    reranker = open_reranker(settings.rerank, embedder)
+    if reranker:
+        stack.push_async_callback(reranker.close)
     return _Shared(
         settings=settings,
         backends=backends,
@@ -174,6 +190,7 @@ async def _open_shared(stack: AsyncExitStack, settings: Settings, clock: Clock) 
         llm=llm,
         vision=vision,
         embedder=embedder,
+        reranker=reranker,
         vectorizer=Vectorizer(embedder),
         parsers=Parsers(settings.ingest),
         profile=_profile(settings, llm),

@@ -377,6 +377,14 @@ class Question:
     documents: DocumentFilter | None = None
     is_quoted: bool = False
     """Answer with sentences of the documents and without an LLM call."""
+    rerank: bool = True
+    """Let the reranker, where there is one, order the passages."""
+    standalone: str | None = None
+    """What is searched for in place of the text, where that says only together with the history what is asked."""
+
+    @property
+    def search_text(self) -> str:
+        return self.standalone or self.text
 
 
 @dataclass(frozen=True, slots=True)
