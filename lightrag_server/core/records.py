@@ -380,10 +380,11 @@ class Question:
     rerank: bool = True
     """Let the reranker, where there is one, order the passages."""
     standalone: str | None = None
-    """What is searched for in place of the text, where that says only together with the history what is asked."""
+    """The text with what it takes from the history, where it leans on that."""
 
     @property
     def search_text(self) -> str:
+        """What is searched for; a model is asked the text."""
         return self.standalone or self.text
 
 
