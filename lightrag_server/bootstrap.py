@@ -39,6 +39,7 @@ from lightrag_server.engine.documents import Documents
 from lightrag_server.engine.drop import Drop
 from lightrag_server.engine.edits import Edits
 from lightrag_server.engine.extraction import LightExtractor, LLMExtractor, NoExtractor
+from lightrag_server.engine.follow_up import FollowUp
 from lightrag_server.engine.intake import Intake
 from lightrag_server.engine.prepare import Prepare
 from lightrag_server.engine.query import Query
@@ -346,6 +347,7 @@ def _make_query(shared: _Shared, stores: Stores) -> Query:
         answerer,
         quoting=quoting,
         keyword_llm=llm if query.keyword_extraction == "llm" else None,
+        follow_up=FollowUp(is_on=query.follow_up != "off", llm=llm if query.follow_up == "llm" else None),
         max_context_tokens=shared.settings.llm.max_context_tokens,
         # without a cache: a key over megabytes of images costs more than it saves
         vision=GeneratedAnswer(shared.vision) if shared.vision else None,
