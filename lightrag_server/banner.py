@@ -27,6 +27,7 @@ async def banner(app: App, origins: Origins, addresses: Sequence[str]) -> str:
         ("workspaces", await _workspaces(app.workspaces), "WORKSPACE"),
         ("LLM", app.llm.identity if app.llm else "none: answers quote the documents", "LLM_BINDING, LLM_MODEL"),
         ("embedding", app.embedder.identity, "EMBEDDING_BINDING, EMBEDDING_MODEL"),
+        ("reranking", app.reranker.identity if app.reranker else "none", "RERANK_BINDING, RERANK_MODEL"),
         ("profile", app.profile.value, "INDEX_PROFILE"),
         ("storages", _storages(settings), "LIGHTRAG_*_STORAGE"),
     ]

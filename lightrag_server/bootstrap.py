@@ -14,7 +14,15 @@ from functools import cache, partial
 
 from lightrag_server.access.service import Access
 from lightrag_server.bindings.batching import BatchedEmbedder
-from lightrag_server.bindings.registry import choose_bindings, open_embedder, open_llm, open_vision
+from lightrag_server.bindings.registry import (
+    choose_bindings,
+    choose_reranker,
+    open_embedder,
+    open_llm,
+    open_reranker,
+    open_vision,
+)
+from lightrag_server.bindings.rerank.steady import SteadyReranker
 from lightrag_server.bindings.wrappers import Cached, Counting, Limiter
 from lightrag_server.compute import Compute
 from lightrag_server.core.chunking import ChunkSpec
@@ -31,6 +39,7 @@ from lightrag_server.engine.documents import Documents
 from lightrag_server.engine.drop import Drop
 from lightrag_server.engine.edits import Edits
 from lightrag_server.engine.extraction import LightExtractor, LLMExtractor, NoExtractor
+from lightrag_server.engine.follow_up import FollowUp
 from lightrag_server.engine.intake import Intake
 from lightrag_server.engine.prepare import Prepare
 from lightrag_server.engine.query import Query
@@ -78,6 +87,8 @@ class App:
     vision: Counting | None
     """The model for questions with images; None where none is configured."""
     embedder: BatchedEmbedder
+    reranker: SteadyReranker | None
+    """None where passages keep the order in which they were found."""
     profile: Profile
     parsers: Parsers
     notices: tuple[str, ...]
@@ -96,6 +107,7 @@ class _Shared:
     llm: Counting | None
     vision: Counting | None
     embedder: BatchedEmbedder
+    reranker: SteadyReranker | None
     vectorizer: Vectorizer
     parsers: Parsers
     profile: Profile
@@ -116,7 +128,8 @@ async def open_app(settings: Settings, clock: Clock = utc_now, *, works: bool = 
     """
     async with AsyncExitStack() as stack:
         llm_settings, embedding_settings, notices = await choose_bindings(settings.llm, settings.embedding)
-        settings = replace(settings, llm=llm_settings, embedding=embedding_settings)
+        rerank_settings = choose_reranker(settings.rerank, embedding_settings, llm_settings)
+        settings = replace(settings, llm=llm_settings, embedding=embedding_settings, rerank=rerank_settings)
         await asyncio.to_thread(_make_folders, settings)
         access = await stack.enter_async_context(open_access(settings, clock))
         shared = await _open_shared(stack, settings, clock)
@@ -135,6 +148,7 @@ async def open_app(settings: Settings, clock: Clock = utc_now, *, works: bool = 
             llm=shared.llm,
             vision=shared.vision,
             embedder=shared.embedder,
+            reranker=shared.reranker,
             profile=shared.profile,
             parsers=shared.parsers,
             notices=tuple(notices),
@@ -159,6 +173,9 @@ async def _open_shared(stack: AsyncExitStack, settings: Settings, clock: Clock) 
         stack.push_async_callback(vision.close)
     embedder = open_embedder(settings.embedding, compute)
     stack.push_async_callback(embedder.close)
+    reranker = open_reranker(settings.rerank, embedder)
+    if reranker:
+        stack.push_async_callback(reranker.close)
     return _Shared(
         settings=settings,
         backends=backends,
@@ -175,6 +192,7 @@ async def _open_shared(stack: AsyncExitStack, settings: Settings, clock: Clock) 
         llm=llm,
         vision=vision,
         embedder=embedder,
+        reranker=reranker,
         vectorizer=Vectorizer(embedder),
         parsers=Parsers(settings.ingest),
         profile=_profile(settings, llm),
@@ -331,6 +349,7 @@ def _make_query(shared: _Shared, stores: Stores) -> Query:
         answerer,
         quoting=quoting,
         keyword_llm=llm if query.keyword_extraction == "llm" else None,
+        follow_up=FollowUp(is_on=query.follow_up != "off", llm=llm if query.follow_up == "llm" else None),
         max_context_tokens=shared.settings.llm.max_context_tokens,
         # without a cache: a key over megabytes of images costs more than it saves
         vision=GeneratedAnswer(shared.vision) if shared.vision else None,

@@ -1,4 +1,4 @@
-"""A model vendor on a real port: OpenAI's and Ollama's wire, counters, and faults on demand.
+"""A model vendor on a real port: OpenAI's, Ollama's and rerank vendors' wire, counters, and faults on demand.
 
 `in_thread()` serves tests, `in_process()` serves benchmarks; both yield a `Vendor` to steer it by. By hand:
 `python -m tests.vendor --port 8001 --dimension 1024`. The replies are those of the binding `fake`.
@@ -47,6 +47,7 @@ class Settings:
     ignores_base64: bool = False
     ignores_stop: bool = False
     reply: str = ""
+    rerank_shift: float = 0.0
 
 
 @dataclass(slots=True)
@@ -54,6 +55,7 @@ class Stats:
     chat: int = 0
     stream: int = 0
     embed: int = 0
+    rerank: int = 0
     other: int = 0
     texts: int = 0
     prompt_tokens: int = 0
@@ -66,7 +68,7 @@ class Stats:
 
 @dataclass(slots=True)
 class Fault:
-    """Applies to the next `next` calls of kind `on` (chat, embed or any)."""
+    """Applies to the next `next` calls of kind `on` (chat, embed, rerank or any)."""
 
     kind: str
     on: str = "any"
@@ -194,11 +196,26 @@ def embed(state: State, body: dict[str, Any], wire: str, dimension: int, *, spoi
     return Reply(orjson.dumps(whole, option=numbers))
 
 
+def rerank(state: State, body: dict[str, Any], wire: str) -> Reply:
+    """Best first, by the cosine of question and text that the binding `fake` would give; `rerank_shift` moves all."""
+    asked = body["input"] if wire == "aliyun" else body
+    question, *texts = vectors_of([asked["query"], *asked["documents"]], 256)
+    state.stats.texts += len(texts)
+    scores = [float(question @ text) + state.settings.rerank_shift for text in texts]
+    order = sorted(range(len(scores)), key=lambda n: -scores[n])
+    results = [{"index": n, "relevance_score": scores[n]} for n in order]
+    told = {"results": results}
+    return Reply(orjson.dumps({"request_id": "1", "output": told} if wire == "aliyun" else {"id": "1", **told}))
+
+
 CALLS = {
     "/v1/chat/completions": ("chat", "openai"),
     "/v1/embeddings": ("embed", "openai"),
     "/api/chat": ("chat", "ollama"),
     "/api/embed": ("embed", "ollama"),
+    "/v2/rerank": ("rerank", "cohere"),
+    "/v1/rerank": ("rerank", "jina"),
+    "/api/v1/services/rerank/text-rerank/text-rerank": ("rerank", "aliyun"),
 }
 
 
@@ -304,7 +321,7 @@ class Connection(asyncio.Protocol):
             case "rubbish":
                 return Reply(b"<html>It works!</html>")
             case "empty":
-                return Reply(orjson.dumps({"choices": [], "data": [], "embeddings": []}))
+                return Reply(orjson.dumps({"choices": [], "data": [], "embeddings": [], "results": []}))
             case _:
                 pass
         if (reply := refusal(self._state, wanted)) is not None:
@@ -312,6 +329,8 @@ class Connection(asyncio.Protocol):
         if kind == "chat":
             is_nonsense = fault is not None and fault.kind == "nonsense"
             return chat(self._state, wanted, wire, NONSENSE if is_nonsense else None)
+        if kind == "rerank":
+            return rerank(self._state, wanted, wire)
         extra = 1 if fault and fault.kind == "wrong_dimension" else 0
         dimension = wanted.get("dimensions") or self._state.settings.dimension
         return embed(self._state, wanted, wire, dimension + extra, spoilt=fault is not None and fault.kind == "nan")

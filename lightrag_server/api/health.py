@@ -47,7 +47,7 @@ def details(app: App, workspace: str, state: PipelineState) -> Fields:
         "keyed_locks": _locks(),
         "llm_queue_status": {**dict.fromkeys(ROLES, llm), "vlm": vision},
         "embedding_queue_status": _queue("embedding", asdict(app.embedder.snapshot())),
-        "rerank_queue_status": NO_QUEUE,
+        "rerank_queue_status": _queue("rerank", asdict(app.reranker.snapshot())) if app.reranker else NO_QUEUE,
     }
 
 
@@ -62,6 +62,7 @@ def _configuration(app: App, workspace: str) -> Fields:
         "embedding_binding": embedding.binding,
         "embedding_binding_host": embedding.host,
         "embedding_model": embedding.model,
+        **_reranking(app),
         **storages,
         "storage_workspaces": dict.fromkeys(storages, workspace),
         "workspace": workspace,
@@ -80,6 +81,19 @@ def _configuration(app: App, workspace: str) -> Fields:
         "embedding_timeout": embedding.timeout_s,
         "role_llm_config": {role: _role(settings) for role in (*ROLES, "vlm")},
         **_without_effect(),
+    }
+
+
+def _reranking(app: App) -> Fields:
+    rerank = app.settings.rerank
+    return {
+        "enable_rerank": app.reranker is not None,
+        "rerank_binding": rerank.binding,
+        "rerank_model": app.reranker.identity.partition("/")[2] if app.reranker else None,
+        "rerank_binding_host": rerank.host,
+        "rerank_max_async": rerank.max_async,
+        "rerank_timeout": rerank.timeout_s,
+        "min_rerank_score": rerank.min_score,
     }
 
 
@@ -109,14 +123,10 @@ def _role(settings: Settings) -> Fields:
 
 def _without_effect() -> Fields:
     """LightRAG's settings that have no counterpart here."""
-    unknown = (
-        "summary_max_tokens summary_context_size force_llm_summary_on_merge related_chunk_number rerank_binding "
-        "rerank_model rerank_binding_host rerank_max_async rerank_timeout min_rerank_score"
-    )
+    unknown = "summary_max_tokens summary_context_size force_llm_summary_on_merge related_chunk_number"
     no_service: Fields = {"endpoint": None, "options": {}}
     return {
         **dict.fromkeys(unknown.split()),
-        "enable_rerank": False,
         "parser_routing": "",
         "mineru": {**no_service, "api_mode": None},
         "docling": no_service,

@@ -44,6 +44,7 @@ def question(text: str, mode: Mode, defaults: QuerySettings, **given: Any) -> Qu
         chunk_top_k=defaults.chunk_top_k,
         budget=Budget(defaults.max_entity_tokens, defaults.max_relation_tokens, defaults.max_total_tokens),
         response_type=defaults.response_type,
+        rerank=defaults.rerank_by_default,
     )
     return replace(plain, **given)
 

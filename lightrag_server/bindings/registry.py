@@ -10,6 +10,9 @@ from typing import Any
 import httpx
 
 from lightrag_server.bindings.batching import BatchedEmbedder
+from lightrag_server.bindings.local.rerank import SentenceReranker
+from lightrag_server.bindings.rerank.steady import SteadyReranker
+from lightrag_server.bindings.rerank.vendors import VendorReranker
 from lightrag_server.bindings.stopping import Stopping
 from lightrag_server.bindings.wrappers import Backoff, Cached, Counting, Limited, Limiter, Retrying
 from lightrag_server.compute import Compute
@@ -17,10 +20,13 @@ from lightrag_server.errors import ConfigError
 from lightrag_server.ports.embedding import Embedder
 from lightrag_server.ports.kv import KVStore
 from lightrag_server.ports.llm import LLM
+from lightrag_server.ports.rerank import Reranker
 from lightrag_server.settings.bindings import EmbeddingSettings, LLMSettings
+from lightrag_server.settings.rerank import RerankSettings
 
 OLLAMA_ADDRESS = "http://localhost:11434"
 PROBE_TIMEOUT_S = 0.5
+LONGEST_RERANK_PAUSE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,31 @@ def open_embedder(settings: EmbeddingSettings, compute: Compute) -> BatchedEmbed
         backoff=Backoff(settings.max_retries),
         dimension=settings.dimension,
         prefixes={"query": settings.query_prefix, "document": settings.document_prefix},
+    )
+
+
+def open_reranker(settings: RerankSettings, embedder: Embedder) -> SteadyReranker | None:
+    """The reranker that `choose_reranker` settled on; None where there is none. Opens no connection."""
+    if settings.binding is None or settings.max_async is None:
+        raise ConfigError("RERANK_BINDING is not chosen")
+    if settings.binding == "null":
+        return None
+    is_local = settings.binding == "local"
+    inner: Reranker = SentenceReranker(embedder) if is_local else VendorReranker.from_settings(settings)
+    return SteadyReranker(
+        inner,
+        limiter=Limiter(settings.max_async),
+        # an embedder tries again by itself; somebody waits, so a vendor that asks for long is not waited for
+        backoff=Backoff(0 if is_local else settings.max_retries, longest_asked_s=LONGEST_RERANK_PAUSE_S),
+        piece_tokens=settings.max_tokens_per_doc if settings.enable_chunking and not is_local else None,
+    )
+
+
+def choose_reranker(rerank: RerankSettings, embedding: EmbeddingSettings, llm: LLMSettings) -> RerankSettings:
+    """With a binding, and with what it takes from the groups of the models that were chosen before."""
+    by_embedder = "local" if embedding.binding == "local" else "null"
+    return rerank.model_copy(
+        update={"binding": rerank.binding or by_embedder, "max_async": rerank.max_async or llm.max_async}
     )
 
 

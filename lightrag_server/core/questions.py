@@ -14,13 +14,13 @@ _CLAUSES = re.compile(
 _IS_ASKED = re.compile(rf"^(?:{_ASKING})\s+(?:\w+\s+)?(?:was|is|were|are)\s+(?P<subject>.+)$", re.IGNORECASE)
 _IS_ASKED_CHINESE = re.compile(r"^(?P<subject>.{2,20}?)(?:是谁|是什么|叫什么|是哪)")
 _DID_ASKED = re.compile(
-    rf"^(?:{_ASKING})\s+(?:did|does|do|has|had|have|can|could|will|would)\s+(?P<subject>(?:the\s+)?[A-Z][\w'’.-]*"
-    r"(?:\s+[A-Z][\w'’.-]*)*)",
-    re.IGNORECASE,
+    rf"^(?i:(?:{_ASKING})\s+(?:did|does|do|has|had|have|can|could|will|would))\s+"
+    r"(?P<subject>(?:the\s+)?[A-Z][\w'’.-]*(?:\s+[A-Z][\w'’.-]*)*)",
 )
 _SUBJECT_PRONOUN = re.compile(r"\b(?:he|she|it|they|him|them)\b", re.IGNORECASE)
 _POSSESSIVE_PRONOUN = re.compile(r"\b(?:his|her|hers|its|their|theirs)\b", re.IGNORECASE)
-_CHINESE_PRONOUN = re.compile(r"[他她它](?:们)?")
+CHINESE_PRONOUN = re.compile(r"(?<![其吉利耳维])[他她它](?!人|国|乡|杀|律)(?:们)?")
+"""Not those of 其他, 吉他, 他人."""
 MAX_PARTS = 4
 
 
@@ -37,11 +37,12 @@ def parts_of(question: str) -> list[str]:
     subject = None
     for part in split(question):
         resolved.append(with_subject(part, subject) if subject else part)
-        subject = _subject_of(part) or subject
+        subject = subject_of(part) or subject
     return resolved
 
 
-def _subject_of(part: str) -> str | None:
+def subject_of(part: str) -> str | None:
+    """What one question is about, as it names it; None where the pattern of the question does not tell."""
     for pattern in (_IS_ASKED, _IS_ASKED_CHINESE, _DID_ASKED):
         if match := pattern.match(part):
             return match.group("subject").strip()
@@ -49,7 +50,7 @@ def _subject_of(part: str) -> str | None:
 
 
 def has_pronoun(part: str) -> bool:
-    return any(p.search(part) for p in (_SUBJECT_PRONOUN, _POSSESSIVE_PRONOUN, _CHINESE_PRONOUN))
+    return any(p.search(part) for p in (_SUBJECT_PRONOUN, _POSSESSIVE_PRONOUN, CHINESE_PRONOUN))
 
 
 def with_subject(part: str, subject: str) -> str:
@@ -57,4 +58,4 @@ def with_subject(part: str, subject: str) -> str:
     owner = subject if subject.endswith(("'s", "’s")) else f"{subject}'s"
     part = _SUBJECT_PRONOUN.sub(lambda _: subject, part, count=1)
     part = _POSSESSIVE_PRONOUN.sub(lambda _: owner, part, count=1)
-    return _CHINESE_PRONOUN.sub(lambda _: subject, part, count=1)
+    return CHINESE_PRONOUN.sub(lambda _: subject, part, count=1)

@@ -377,6 +377,15 @@ class Question:
     documents: DocumentFilter | None = None
     is_quoted: bool = False
     """Answer with sentences of the documents and without an LLM call."""
+    rerank: bool = True
+    """Let the reranker, where there is one, order the passages."""
+    standalone: str | None = None
+    """The text with what it takes from the history, where it leans on that."""
+
+    @property
+    def search_text(self) -> str:
+        """What is searched for; a model is asked the text."""
+        return self.standalone or self.text
 
 
 @dataclass(frozen=True, slots=True)

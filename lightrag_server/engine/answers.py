@@ -85,7 +85,7 @@ class ExtractiveAnswer:
         if not sentences:
             yield NO_CONTEXT
             return
-        chosen = await self._chosen(question.text, sentences, context.passages)
+        chosen = await self._chosen(question.search_text, sentences, context.passages)
         lines = [f"{s.text} [{context.passages[s.passage].reference_id}]" for s in chosen]
         for n, line in enumerate(lines):
             yield line if n == 0 else f"\n\n{line}"

@@ -16,6 +16,7 @@ from lightrag_server.core.prompts import prompt, template
 from lightrag_server.core.records import Context, Mode, Question, Turn, Usage
 from lightrag_server.engine.answers import NO_CONTEXT, Answerer, answer_prompt
 from lightrag_server.engine.events import Event, Finished, References, Step, StepName, Text
+from lightrag_server.engine.follow_up import FollowUp
 from lightrag_server.engine.retrieval import Retrieval
 from lightrag_server.engine.scope import Choice, choose
 from lightrag_server.errors import BadReply, InvalidInput
@@ -49,6 +50,7 @@ class Query:
         *,
         quoting: Answerer,
         keyword_llm: LLM | None,
+        follow_up: FollowUp,
         max_context_tokens: int,
         vision: Answerer | None = None,
     ) -> None:
@@ -58,6 +60,7 @@ class Query:
         self._quoting = quoting
         self._vision = vision
         self._keyword_llm = keyword_llm
+        self._follow_up = follow_up
         self._max_context_tokens = max_context_tokens
 
     async def ask(self, question: Question) -> AsyncGenerator[Event, None]:
@@ -71,8 +74,7 @@ class Query:
             return
         if question.mode != "naive":
             yield Step("extracting_keywords")
-        choice = await choose(self._documents, question.documents)
-        keywords, usage = await self._keywords(question, choice)
+        question, choice, keywords, usage = await self._planned(question)
         for name in _SEARCHES.get(question.mode, _ALL_SEARCHES):
             yield Step(name)
         context = await self._context(question, keywords, choice)
@@ -90,14 +92,23 @@ class Query:
         """The evidence alone: no answer, and no LLM call unless keywords are configured to come from one."""
         if question.mode == "bypass":
             return Context()
-        choice = await choose(self._documents, question.documents)
-        keywords, _ = await self._keywords(question, choice)
+        question, choice, keywords, _ = await self._planned(question)
         return await self._context(question, keywords, choice)
 
     def prompt(self, question: Question, context: Context) -> str:
         """What would be sent to the model."""
         turns = (Turn("system", answer_prompt(question, context)), *question.history, Turn("user", question.text))
         return "\n\n".join(f"{turn.role}:\n{turn.content}" for turn in turns)
+
+    async def _planned(self, question: Question) -> tuple[Question, Choice, Keywords, Usage]:
+        """What to search for, where, by which keywords, and what finding that out took."""
+        choice = await choose(self._documents, question.documents)
+        if choice.scope.is_nothing:
+            return question, choice, keywords_of(question.text), Usage()
+        standalone, spent = await self._follow_up.completed(question)
+        question = replace(question, standalone=standalone)
+        keywords, usage = await self._keywords(question)
+        return question, choice, keywords, spent + usage
 
     async def _answered(
         self, question: Question, context: Context, began: float, *, bypass: bool = False, usage: Usage | None = None
@@ -127,7 +138,8 @@ class Query:
     async def _context(self, question: Question, keywords: Keywords, choice: Choice) -> Context:
         if choice.scope.is_nothing:
             return Context()
-        found = await self._retrieval.within(choice).find(question, keywords)
+        searched = replace(question, text=question.search_text)
+        found = await self._retrieval.within(choice).find(searched, keywords)
         history = sum(estimated_tokens(turn.content) for turn in question.history)
         instructions = template("answer")
         spent = history + sum(estimated_tokens(t) for t in (instructions, question.text, question.user_prompt))
@@ -137,14 +149,13 @@ class Query:
             context, high_keywords=keywords.high, low_keywords=keywords.low, found=_counted(found.counts, context)
         )
 
-    async def _keywords(self, question: Question, choice: Choice) -> tuple[Keywords, Usage]:
+    async def _keywords(self, question: Question) -> tuple[Keywords, Usage]:
         """The caller's own where given, else by rule or by one LLM call (`KEYWORD_EXTRACTION`)."""
         if question.high_keywords or question.low_keywords:
             return Keywords(question.high_keywords, question.low_keywords), Usage()
-        needs_no_model = question.mode == "naive" or question.is_quoted or choice.scope.is_nothing
-        if self._keyword_llm is None or needs_no_model:
-            return keywords_of(question.text), Usage()
-        turns = (Turn("user", prompt("keywords", question=question.text)),)
+        if self._keyword_llm is None or question.mode == "naive" or question.is_quoted:
+            return keywords_of(question.search_text), Usage()
+        turns = (Turn("user", prompt("keywords", question=question.search_text)),)
         request = ChatRequest(turns, max_tokens=300, json_schema=_KEYWORD_SCHEMA)
         reply = await self._keyword_llm.complete(request)
         return _read_keywords(reply.text), reply.usage

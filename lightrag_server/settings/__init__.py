@@ -9,6 +9,7 @@ from lightrag_server.settings.bindings import EmbeddingSettings, LLMSettings, Vi
 from lightrag_server.settings.ingest import IngestSettings
 from lightrag_server.settings.ollama import OllamaSettings
 from lightrag_server.settings.query import QuerySettings
+from lightrag_server.settings.rerank import RerankSettings
 from lightrag_server.settings.server import ServerSettings
 from lightrag_server.settings.storages import SQLiteSettings, StorageSettings
 
@@ -22,6 +23,7 @@ class Settings:
     llm: LLMSettings = field(default_factory=LLMSettings)
     vision: VisionSettings = field(default_factory=VisionSettings)
     embedding: EmbeddingSettings = field(default_factory=EmbeddingSettings)
+    rerank: RerankSettings = field(default_factory=RerankSettings)
     ingest: IngestSettings = field(default_factory=IngestSettings)
     ollama: OllamaSettings = field(default_factory=OllamaSettings)
     query: QuerySettings = field(default_factory=QuerySettings)

@@ -29,6 +29,15 @@ class QuerySettings(Group):
     keyword_extraction: Literal["local", "llm"] = setting(
         "KEYWORD_EXTRACTION", "local", "llm spends one more LLM call per question on keywords."
     )
+    rerank_by_default: bool = setting(
+        "RERANK_BY_DEFAULT", True, "Rerank for questions that do not say whether; without effect where nothing reranks."
+    )
+    follow_up: Literal["rule", "llm", "off"] = setting(
+        "FOLLOW_UP",
+        "rule",
+        "How a question that rests on the conversation (why?, and his partner?) is completed for the search; "
+        "llm spends a call on those alone.",
+    )
     response_type: str = setting("RESPONSE_TYPE", "Multiple Paragraphs", "Form of answers.")
     enable_llm_cache: bool = setting(
         "ENABLE_LLM_CACHE", True, "Keep answers; a kept one is used only for the same prompt, evidence included."

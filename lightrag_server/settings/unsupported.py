@@ -19,7 +19,6 @@ _SCHEDULING = "the job queue schedules documents by itself"
 _EVALUATION = "`lightrag-server eval` has options, and uses the models that are configured"
 _CHUNKER = "CHUNK_SIZE and CHUNK_OVERLAP_SIZE hold for every strategy"
 _ARCHIVE = "PARSE_MEMORY_LIMIT and MAX_EXPANDED_SIZE bound what a file may unpack to"
-_RERANK = "passages are ranked with the embedding model, not by a rerank vendor"
 _WORKSPACE = "WORKSPACE and the header LIGHTRAG-WORKSPACE choose the workspace for all storages alike"
 _ROLES = "one model serves all tasks; LLM_BINDING and LLM_MODEL name it"
 
@@ -45,14 +44,6 @@ UNSUPPORTED: dict[str, str] = {
     "EMBEDDING_CHUNK_OVERLAP_TOKEN_SIZE": "WINDOW_OVERLAP_SIZE is the overlap of what is embedded",
     "EMBEDDING_USE_BASE64": "the vendor's client chooses the encoding",
     "EMBEDDING_ASYMMETRIC": "EMBEDDING_QUERY_PREFIX and EMBEDDING_DOCUMENT_PREFIX are used whenever they are set",
-    "RERANK_BINDING*": _RERANK,
-    "RERANK_MODEL": _RERANK,
-    "RERANK_TIMEOUT": _RERANK,
-    "RERANK_BY_DEFAULT": _RERANK,
-    "RERANK_ENABLE_CHUNKING": _RERANK,
-    "RERANK_MAX_TOKENS_PER_DOC": _RERANK,
-    "MIN_RERANK_SCORE": _RERANK,
-    "MAX_ASYNC_RERANK": _RERANK,
     "EXTRACT_*": _ROLES,
     "KEYWORD_LLM_*": _ROLES,
     "KEYWORD_MAX_ASYNC_LLM": _ROLES,

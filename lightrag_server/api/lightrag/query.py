@@ -120,6 +120,7 @@ def question_of(asked: QueryRequest, defaults: QuerySettings) -> Question:
         user_prompt=asked.user_prompt or "",
         documents=asked.filters.as_filter() if asked.filters else None,
         is_quoted=asked.answer == "quotes",
+        rerank=defaults.rerank_by_default if asked.enable_rerank is None else asked.enable_rerank,
     )
 
 

@@ -18,7 +18,10 @@ class SentenceReranker:
     question, the earlier first. Meant for an embedder that takes milliseconds per sentence.
     """
 
+    least_score: float | None = None
+
     def __init__(self, embedder: Embedder, *, max_sentences: int = 96) -> None:
+        self.identity = f"local/{embedder.identity}"
         self._embedder = embedder
         self._max_sentences = max_sentences
 
@@ -32,6 +35,9 @@ class SentenceReranker:
         vectors = await self._embedder.embed([sentence for some in chosen for sentence in some], "document")
         cosines = iter((vectors @ asked).tolist())
         return [max(next(cosines) for _ in some) for some in chosen]
+
+    async def close(self) -> None:
+        """The embedder is another's."""
 
 
 def promising_sentences(text: str, terms: set[str], count: int) -> list[str]:

@@ -1,0 +1,1 @@
+"""Rerank vendors behind `ports.rerank`, and what surrounds every reranker."""
