@@ -345,7 +345,7 @@ def _make_query(shared: _Shared, stores: Stores) -> Query:
     answerer: Answerer = GeneratedAnswer(llm) if llm else quoting
     return Query(
         stores.documents,
-        Retrieval(stores, shared.embedder, threshold),
+        Retrieval(stores, shared.embedder, threshold, reranker=shared.reranker),
         answerer,
         quoting=quoting,
         keyword_llm=llm if query.keyword_extraction == "llm" else None,

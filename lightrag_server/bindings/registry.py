@@ -53,6 +53,8 @@ LOCAL_EMBEDDERS = {
     "multilingual-e5-small": Entry(f"{_HERE}.local.e5:E5Embedder", "lightrag-server[local]"),
     "universal-sentence-encoder-multilingual": Entry(f"{_HERE}.local.use:USEEmbedder", "lightrag-server[local]"),
 }
+QUICK = LOCAL_EMBEDDERS["universal-sentence-encoder-multilingual"]
+"""Embeds the sentences of twenty passages in a quarter of a second, so that it can also rerank."""
 
 
 def open_llm(
@@ -116,7 +118,7 @@ def open_reranker(settings: RerankSettings, embedder: Embedder) -> SteadyReranke
 
 def choose_reranker(rerank: RerankSettings, embedding: EmbeddingSettings, llm: LLMSettings) -> RerankSettings:
     """With a binding, and with what it takes from the groups of the models that were chosen before."""
-    by_embedder = "local" if embedding.binding == "local" else "null"
+    by_embedder = "local" if embedding.binding == "local" and _local_embedder(embedding.model) is QUICK else "null"
     return rerank.model_copy(
         update={"binding": rerank.binding or by_embedder, "max_async": rerank.max_async or llm.max_async}
     )

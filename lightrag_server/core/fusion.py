@@ -33,13 +33,15 @@ def lexical_margins(scores: Mapping[str, float], clear: float = 2.0) -> dict[str
     return {place: certainty * (score / best) ** 2 for place, score in scores.items() if score > 0}
 
 
-def dense_margins(scores: Mapping[str, float], clear: float = 4.0) -> dict[str, float]:
+def dense_margins(
+    scores: Mapping[str, float], clear: float = 4.0, background_rank: int = BACKGROUND_RANK
+) -> dict[str, float]:
     """The same for similarities, whose scale and offset belong to the embedder: distances are measured by that from
     the background to the last place given; those within the background get nothing."""
     ordered = sorted(scores.values(), reverse=True)
-    if len(ordered) <= BACKGROUND_RANK:
+    if len(ordered) <= background_rank:
         return {}
-    best, background, last = ordered[0], ordered[BACKGROUND_RANK - 1], ordered[-1]
+    best, background, last = ordered[0], ordered[background_rank - 1], ordered[-1]
     span, unit = best - background, background - last
     if span <= 0 or unit <= 0:
         return {}

@@ -26,5 +26,9 @@ class Weights:
     dense: float = 0.25
     next_window: float = 0.7
     """What the next best window of a chunk gets of the chunk's rank."""
+    sentences: float = 0.5
+    """What a passage gains whose best sentence stands out, where a reranker compares sentences."""
+    pairs_read: float = 1.0
+    """What the best passage gains on the worst, where a reranker reads question and passage together."""
     crowding: float = 0.01
     """Taken from a place for each better one of its document."""

@@ -77,6 +77,8 @@ class Query:
         question, choice, keywords, usage = await self._planned(question)
         for name in _SEARCHES.get(question.mode, _ALL_SEARCHES):
             yield Step(name)
+        if self._retrieval.reranks(question):
+            yield Step("reranking")
         context = await self._context(question, keywords, choice)
         yield References(context)
         if context.is_empty:
@@ -146,7 +148,11 @@ class Query:
         budget = replace(question.budget, total=min(question.budget.total, self._max_context_tokens))
         context = fit(found.evidence, budget, spent)
         return replace(
-            context, high_keywords=keywords.high, low_keywords=keywords.low, found=_counted(found.counts, context)
+            context,
+            high_keywords=keywords.high,
+            low_keywords=keywords.low,
+            found=_counted(found.counts, context),
+            warnings=found.warnings,
         )
 
     async def _keywords(self, question: Question) -> tuple[Keywords, Usage]:

@@ -23,11 +23,13 @@ from lightrag_server.core.records import Chunk, Entity, Pair, Passage, Question,
 from lightrag_server.core.times import asks_when, names_day, points_at_day
 from lightrag_server.core.weights import Weights
 from lightrag_server.engine.places import Places, windows_of
+from lightrag_server.engine.reranking import reranked
 from lightrag_server.engine.scope import Choice, Knowledge, within
 from lightrag_server.engine.searches import Hits, Searches
 from lightrag_server.engine.stores import Stores
 from lightrag_server.engine.walk import Walk
 from lightrag_server.ports.embedding import Embedder
+from lightrag_server.ports.rerank import Reranker
 
 LEAST_EDGES_PER_ENTITY = 2
 BRIDGE_PASSAGES = 8
@@ -47,6 +49,7 @@ class Related:
 class Found:
     evidence: Evidence
     counts: dict[str, int]
+    warnings: tuple[str, ...] = ()
 
 
 class Retrieval:
@@ -56,6 +59,7 @@ class Retrieval:
         embedder: Embedder,
         threshold: float,
         seen: Knowledge | None = None,
+        reranker: Reranker | None = None,
         weights: Weights | None = None,
     ) -> None:
         """`seen` is the part of the stores that serves; all of it where that is not said."""
@@ -63,13 +67,17 @@ class Retrieval:
         self._knowledge = seen or stores
         self._embedder = embedder
         self._threshold = threshold
+        self._reranker = reranker
         self._weights = weights or Weights()
         self._searches = Searches(self._knowledge, embedder, threshold)
 
     def within(self, choice: Choice) -> Retrieval:
         """The same for one question, with evidence from the chosen documents only."""
         seen = within(self._stores, choice)
-        return Retrieval(self._stores, self._embedder, self._threshold, seen, self._weights)
+        return Retrieval(self._stores, self._embedder, self._threshold, seen, self._reranker, self._weights)
+
+    def reranks(self, question: Question) -> bool:
+        return self._reranker is not None and question.rerank
 
     async def find(self, question: Question, keywords: Keywords) -> Found:
         """Ranked evidence before the budget. One embedding call, and a bounded number of storage calls."""
@@ -77,12 +85,15 @@ class Retrieval:
         related, passages = await asyncio.gather(self._related(question, hits), self._passages(question, hits))
         if asks_when(question.text):
             passages = await self._anchored(passages)
+        warnings: tuple[str, ...] = ()
+        if self._reranker and self.reranks(question):
+            passages, warnings = await reranked(question.text, passages, self._reranker, self._weights)
         counts = {
             "total_entities_found": len(related.entities),
             "total_relations_found": len(related.relations),
             "total_chunks_found": len(passages),
         }
-        return Found(Evidence(related.entities, related.relations, passages), counts)
+        return Found(Evidence(related.entities, related.relations, passages), counts, warnings)
 
     # -- what the graph shows
 

@@ -55,11 +55,12 @@ class Searches:
         asked = [question.text, *(parts if len(parts) > 1 else [])]
         given = [" ".join(k) for k in (question.low_keywords, question.high_keywords) if k]
         names = [] if question.mode == "naive" else list(keywords.low[:MAX_NAMES])
+        known = await self._knowledge.graph.entities([ids.entity_key(name) for name in names])
+        names = [name for name in names if ids.entity_key(name) not in known]
         vectors = await self._embedder.embed([*asked, *given, *names], "query")
         whole = list(vectors[: len(asked)])
         low = [vectors[len(asked)]] if question.low_keywords else whole
         high = [vectors[len(asked) + len(given) - 1]] if question.high_keywords else whole
-        of_names = dict(zip(names, vectors[len(asked) + len(given) :], strict=True))
         wants_entities, wants_facts = question.mode in USES_ENTITIES, question.mode in USES_FACTS
         knowledge, places = self._knowledge, question.chunk_top_k * HITS_PER_PLACE
         windows, words, entities, facts, named = await asyncio.gather(
@@ -67,9 +68,9 @@ class Searches:
             knowledge.lexical.search(lexical.query_terms(" ".join(asked)), max(places, LEXICAL_HITS)),
             _nearest(knowledge.entities, low, question.top_k if wants_entities else 0, self._threshold),
             _nearest(knowledge.facts, high, max(question.top_k, FACT_HITS) if wants_facts else 0, self._threshold),
-            self._entities_named(of_names),
+            self._likely_meant(list(vectors[len(asked) + len(given) :])),
         )
-        return Hits(np.stack(whole), windows, words, entities, facts, named)
+        return Hits(np.stack(whole), windows, words, entities, facts, dict.fromkeys(known, 1.0) | named)
 
     async def followed(self, question: Question, hits: Hits, follow_up: str) -> Hits:
         """The hits with those of a question that could only be asked when the first was answered."""
@@ -84,12 +85,10 @@ class Searches:
         asked = np.vstack([hits.asked, vector])
         return replace(hits, asked=asked, windows=_best_of(hits.windows, windows), lexical=words)
 
-    async def _entities_named(self, names: dict[str, Vector]) -> dict[str, float]:
-        """The entity of each name: the one of that very name, else the nearest by similarity."""
-        known = await self._knowledge.graph.entities([ids.entity_key(name) for name in names])
-        found = dict.fromkeys(known, 1.0)
-        others = [vector for name, vector in names.items() if ids.entity_key(name) not in known]
-        nearest = await asyncio.gather(*(self._knowledge.entities.search(v, 1, self._threshold) for v in others))
+    async def _likely_meant(self, names: Sequence[Vector]) -> dict[str, float]:
+        """Of names that the graph does not know, the entities that they resemble most."""
+        nearest = await asyncio.gather(*(self._knowledge.entities.search(v, 1, self._threshold) for v in names))
+        found: dict[str, float] = {}
         for hit in (hit for hits in nearest for hit in hits):
             certainty = (hit.score - self._threshold) / (1.0 - self._threshold)
             found[hit.ref] = max(found.get(hit.ref, 0.0), certainty)

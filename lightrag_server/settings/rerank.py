@@ -20,7 +20,7 @@ class RerankSettings(Group):
         "RERANK_BINDING",
         None,
         "cohere, jina, aliyun, local (sentences against the question, with the embedder) or null (no reranking). "
-        "Unset: local where EMBEDDING_BINDING is local, else null.",
+        "Unset: local with the embedder universal-sentence-encoder-multilingual, which is quick enough; else null.",
         flag="--rerank-binding",
         none="null",
     )

@@ -14,7 +14,7 @@ from lightrag_server.banner import banner
 from lightrag_server.errors import ConfigError
 from lightrag_server.settings.loader import load
 from lightrag_server.settings.query import QuerySettings
-from tests.api.conftest import opened
+from tests.api.conftest import Api, opened
 from tests.vendor import Vendor
 
 
@@ -83,3 +83,53 @@ def test_a_request_says_whether_to_rerank_and_the_setting_where_it_does_not(
         is wanted
     )
     assert question("Who was Marley?", "mix", defaults).rerank is by_default
+
+
+ABOUT = {
+    "harbour.txt": "The harbour master keeps the tide tables of the old port.",
+    "mill.txt": "The miller grinds barley at the stone mill every autumn.",
+    "school.txt": "The teacher of the village school rings a brass bell.",
+}
+
+
+async def found(api: Api, **request: Any) -> tuple[list[str], dict[str, Any]]:
+    reply = await api.client.post("/query/data", json={"query": "Who keeps the tide tables?", "mode": "mix"} | request)
+    told = reply.json()
+    return [chunk["file_path"] for chunk in told["data"]["chunks"]], told["metadata"]
+
+
+async def test_questions_are_answered_from_reranked_passages(tmp_path: Path, vendor: Vendor):
+    async with opened(tmp_path, RERANK_BINDING="cohere", RERANK_BINDING_HOST=vendor.url) as api:
+        for name, text in ABOUT.items():
+            await api.insert(text, name)
+        paths, _ = await found(api)
+        assert paths[0] == "harbour.txt"
+        assert vendor.stats()["rerank"] == 1
+        steps = await api.client.post(
+            "/query/stream", json={"query": "Who keeps the tide tables?", "include_progress": True}
+        )
+        assert '"reranking"' in steps.text
+        await found(api, enable_rerank=False)
+        assert vendor.stats()["rerank"] == 2
+
+
+async def test_passages_below_the_least_score_are_left_out(tmp_path: Path, vendor: Vendor):
+    settings = {"RERANK_BINDING": "jina", "RERANK_BINDING_HOST": vendor.url, "MIN_RERANK_SCORE": "0.1"}
+    async with opened(tmp_path, **settings) as api:
+        for name, text in ABOUT.items():
+            await api.insert(text, name)
+        kept, _ = await found(api)
+        everything, _ = await found(api, enable_rerank=False)
+    assert kept == ["harbour.txt"]
+    assert sorted(everything) == sorted(ABOUT)
+
+
+async def test_a_reranker_that_fails_costs_no_answer(tmp_path: Path, vendor: Vendor):
+    settings = {"RERANK_BINDING": "jina", "RERANK_BINDING_HOST": vendor.url, "RERANK_MAX_RETRIES": "0"}
+    async with opened(tmp_path, **settings) as api:
+        for name, text in ABOUT.items():
+            await api.insert(text, name)
+        vendor.fault("status", on="rerank", status=500)
+        paths, metadata = await found(api)
+    assert sorted(paths) == sorted(ABOUT)
+    assert "reranker failed" in str(metadata)

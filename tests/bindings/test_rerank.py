@@ -236,18 +236,19 @@ async def test_a_vendors_own_key_goes_to_no_other_host(vendor: Vendor):
 @pytest.mark.parametrize(
     ("given", "embedding", "chosen"),
     [
-        (None, "local", "local"),
-        (None, "openai", "null"),
-        (None, "fake", "null"),
-        ("null", "local", "null"),
-        ("local", "openai", "local"),
-        ("jina", "local", "jina"),
+        (None, EmbeddingSettings(binding="local", model="universal-sentence-encoder-multilingual"), "local"),
+        (None, EmbeddingSettings(binding="local", model="multilingual-e5-small"), "null"),
+        (None, EmbeddingSettings(binding="openai"), "null"),
+        (None, EmbeddingSettings(binding="fake"), "null"),
+        ("null", EmbeddingSettings(binding="local", model="universal-sentence-encoder-multilingual"), "null"),
+        ("local", EmbeddingSettings(binding="openai"), "local"),
+        ("jina", EmbeddingSettings(binding="local"), "jina"),
     ],
 )
-def test_local_embedders_rerank_unless_something_else_is_said(given: Any, embedding: Any, chosen: str):
-    rerank = choose_reranker(
-        RerankSettings(binding=given), EmbeddingSettings(binding=embedding), LLMSettings(max_async=7)
-    )
+def test_a_quick_local_embedder_reranks_unless_something_else_is_said(
+    given: Any, embedding: EmbeddingSettings, chosen: str
+):
+    rerank = choose_reranker(RerankSettings(binding=given), embedding, LLMSettings(max_async=7))
     assert (rerank.binding, rerank.max_async) == (chosen, 7)
 
 

@@ -19,6 +19,7 @@ class SentenceReranker:
     """
 
     least_score: float | None = None
+    reads_pairs = False
 
     def __init__(self, embedder: Embedder, *, max_sentences: int = 96) -> None:
         self.identity = f"local/{embedder.identity}"
@@ -31,8 +32,9 @@ class SentenceReranker:
         share = max(1, self._max_sentences // len(texts))
         terms = set(lexical.query_terms(question))
         chosen = await asyncio.to_thread(lambda: [promising_sentences(text, terms, share) for text in texts])
+        # sentences as questions, too: documents wait for the processes that index, and nobody who asks should
         asked = (await self._embedder.embed([question], "query"))[0]
-        vectors = await self._embedder.embed([sentence for some in chosen for sentence in some], "document")
+        vectors = await self._embedder.embed([sentence for some in chosen for sentence in some], "query")
         cosines = iter((vectors @ asked).tolist())
         return [max(next(cosines) for _ in some) for some in chosen]
 

@@ -26,6 +26,7 @@ class SteadyReranker:
     def __init__(self, inner: Reranker, *, limiter: Limiter, backoff: Backoff, piece_tokens: int | None = None) -> None:
         self.identity = inner.identity
         self.least_score = inner.least_score
+        self.reads_pairs = inner.reads_pairs
         self._inner = inner
         self._limiter = limiter
         self._backoff = backoff

@@ -72,6 +72,8 @@ WIRES = {
 class VendorReranker:
     """One call for all texts. `timeout_s` bounds it."""
 
+    reads_pairs = True
+
     def __init__(
         self, wire: Wire, name: str, *, address: str, model: str, key: str | None, timeout_s: float, least: float | None
     ) -> None:
