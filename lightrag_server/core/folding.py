@@ -230,11 +230,10 @@ def fold_relation(base: Relation | None, added: Iterable[RelationContribution]) 
     )
 
 
-def with_names(relation: Relation, entities: Mapping[str, Entity]) -> Relation:
-    """The relation with the spellings of its ends, as far as the entities are given."""
+def with_names(relation: Relation, names: Mapping[str, str]) -> Relation:
+    """The relation with the spellings of its ends, as far as they are given by key."""
     a, b = relation.pair
-    names = (entities[a].name if a in entities else a, entities[b].name if b in entities else b)
-    return replace(relation, names=names)
+    return replace(relation, names=(names.get(a, a), names.get(b, b)))
 
 
 def _majority(types: Counter[str]) -> str:

@@ -15,7 +15,15 @@ from lightrag_server.core import ids
 from lightrag_server.core.context import Evidence
 from lightrag_server.core.encoding import chunk_from_row
 from lightrag_server.core.folding import with_names
-from lightrag_server.core.fusion import by_order, dense_margins, less_crowded, lexical_margins, ranked, with_floor
+from lightrag_server.core.fusion import (
+    by_order,
+    dense_margins,
+    interleave,
+    less_crowded,
+    lexical_margins,
+    ranked,
+    with_floor,
+)
 from lightrag_server.core.keywords import Keywords
 from lightrag_server.core.passages import bridge
 from lightrag_server.core.questions import has_pronoun, split, with_subject
@@ -111,10 +119,12 @@ class Retrieval:
         )
         around = _by_strength(r for e in expansions.values() for r in e.relations)
         relations = _merged([told[p] for p in pairs if p in told], around)[: question.top_k]
-        ends = dict.fromkeys(k for p in pairs for k in p)
-        entities = await self._knowledge.graph.entities([*keys, *ends, *(k for r in relations for k in r.pair)])
-        shown = [entities[k] for k in dict.fromkeys([*keys, *ends]) if k in entities]
-        return Related(shown, [with_names(r, entities) for r in relations])
+        shown = interleave(keys, list(dict.fromkeys(key for pair in pairs for key in pair)))[: question.top_k]
+        entities, names = await asyncio.gather(
+            self._knowledge.graph.entities(shown),
+            self._knowledge.graph.names({key for r in relations for key in r.pair}),
+        )
+        return Related([entities[key] for key in shown if key in entities], [with_names(r, names) for r in relations])
 
     # -- passages
 

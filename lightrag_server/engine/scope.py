@@ -63,6 +63,7 @@ class Words(Protocol):
 
 class Graph(Protocol):
     async def entities(self, keys: Collection[str]) -> dict[str, Entity]: ...
+    async def names(self, keys: Collection[str]) -> dict[str, str]: ...
     async def relations(self, pairs: Collection[Pair]) -> dict[Pair, Relation]: ...
     async def expand(self, keys: Collection[str], limit: int) -> dict[str, Expansion]: ...
     async def chunks_of(self, subjects: Collection[Subject], limit: int | None = None) -> dict[Subject, list[str]]: ...
@@ -378,6 +379,10 @@ class _ScopedGraph:
         shown = {key: entity_within(entity, self._scope) for key, entity in kept.items()}
         cut = {key: told_in[key] for key, e in kept.items() if not e.is_curated and is_cut(e, shown[key])}
         return shown | await self._retold.entities(cut)
+
+    async def names(self, keys: Collection[str]) -> dict[str, str]:
+        """As the scope spells them."""
+        return {key: entity.name for key, entity in (await self.entities(keys)).items()}
 
     async def relations(self, pairs: Collection[Pair]) -> dict[Pair, Relation]:
         subjects = [ids.subject_of(pair) for pair in pairs]

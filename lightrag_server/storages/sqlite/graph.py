@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Literal
 
 from lightrag_server.core.encoding import entity_from_row, from_bytes
-from lightrag_server.core.ids import entity_key
+from lightrag_server.core.ids import PAIR_SEPARATOR, entity_key
 from lightrag_server.core.records import Entity, Pair, Relation, Subject
 from lightrag_server.ports.graph import EntityFilter, Expansion, Extent, GraphCounts, Listed, Subgraph
 from lightrag_server.storages.sqlite.arrays import id_array, text_array
@@ -18,7 +18,7 @@ from lightrag_server.storages.sqlite.graph_lists import (
     relations_by_id,
     strongest,
 )
-from lightrag_server.storages.sqlite.graph_numbers import node_ids, pair_ids, split, subject_ids, subjects_by_id
+from lightrag_server.storages.sqlite.graph_numbers import node_ids, pair_ids, split, subject_ids
 from lightrag_server.storages.sqlite.graph_walk import subgraph
 from lightrag_server.storages.sqlite.graph_writes import GraphWrites
 
@@ -34,7 +34,10 @@ _CHUNKS_OF = (
     " WHERE subject IN (SELECT value FROM json_each(?)) ORDER BY chunk_id"
 )
 _SUBJECTS_OF = (
-    "SELECT chunk_id, subject FROM chunks LEFT JOIN evidence ON evidence.chunk = chunks.id"
+    "SELECT chunk_id, CASE subject % 2 WHEN 0 THEN (SELECT key FROM nodes WHERE id = subject / 2)"
+    f" ELSE (SELECT one.key || char({ord(PAIR_SEPARATOR)}) || two.key FROM pairs JOIN nodes AS one ON one.id = a"
+    " JOIN nodes AS two ON two.id = b WHERE pairs.id = subject / 2) END"
+    " FROM chunks LEFT JOIN evidence ON evidence.chunk = chunks.id"
     " WHERE chunk_id IN (SELECT value FROM json_each(?))"
 )
 _LABELS = {
@@ -105,12 +108,11 @@ class SQLiteGraphStore:
         wanted = text_array(chunk_ids)
 
         def read(connection: sqlite3.Connection) -> dict[str, list[Subject]]:
-            rows = connection.execute(_SUBJECTS_OF, (wanted,)).fetchall()
-            subjects = subjects_by_id(connection, {number for _, number in rows if number is not None})
-            found: dict[str, list[Subject]] = {chunk_id: [] for chunk_id, _ in rows}
-            for chunk_id, number in rows:
-                if number is not None:
-                    found[chunk_id].append(subjects[number])
+            found: dict[str, list[Subject]] = {}
+            for chunk_id, subject in connection.execute(_SUBJECTS_OF, (wanted,)):
+                told = found.setdefault(chunk_id, [])
+                if subject is not None:
+                    told.append(subject)
             return {chunk_id: sorted(told) for chunk_id, told in found.items()}
 
         return await self._database.read(read)

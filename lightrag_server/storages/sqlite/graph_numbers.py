@@ -9,20 +9,14 @@ import sqlite3
 from collections.abc import Collection, Iterable, Mapping
 
 from lightrag_server.core.encoding import to_bytes
-from lightrag_server.core.ids import pair_from, subject_of
+from lightrag_server.core.ids import pair_from
 from lightrag_server.core.records import Pair, Subject
-from lightrag_server.storages.sqlite.arrays import id_array, text_array
+from lightrag_server.storages.sqlite.arrays import text_array
 
 _NODES = "SELECT key, id FROM nodes WHERE key IN (SELECT value FROM json_each(?))"
 _PAIRS = (
     "SELECT pairs.a, pairs.b, pairs.id FROM json_each(?) AS wanted CROSS JOIN pairs"
     " ON pairs.a = json_extract(wanted.value, '$[0]') AND pairs.b = json_extract(wanted.value, '$[1]')"
-)
-_KEYS = "SELECT 2 * id, key FROM nodes WHERE id IN (SELECT value FROM json_each(?))"
-_PAIR_KEYS = (
-    "SELECT 2 * pairs.id + 1, one.key, two.key FROM pairs"
-    " JOIN nodes AS one ON one.id = pairs.a JOIN nodes AS two ON two.id = pairs.b"
-    " WHERE pairs.id IN (SELECT value FROM json_each(?))"
 )
 
 
@@ -76,11 +70,3 @@ def numbered(subjects: Iterable[Subject], nodes: Mapping[str, int], pairs: Mappi
         elif pair is None and subject in nodes:
             numbers[subject] = of_node(nodes[subject])
     return numbers
-
-
-def subjects_by_id(connection: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, Subject]:
-    nodes, pairs = split(numbers)
-    subjects: dict[int, Subject] = dict(connection.execute(_KEYS, (id_array(nodes),)).fetchall())
-    for number, one, two in connection.execute(_PAIR_KEYS, (id_array(pairs),)):
-        subjects[number] = subject_of((one, two))
-    return subjects
