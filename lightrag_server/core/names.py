@@ -8,10 +8,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from enum import StrEnum
 from functools import lru_cache
 
 from lightrag_server.core import ids
+
+SIMILAR_WORDS = 0.7
+"""Share of letters in order from which two words may be spellings of one."""
 
 
 class Kinship(StrEnum):
@@ -22,7 +26,8 @@ class Kinship(StrEnum):
     PLURAL = "singular and plural"
     INITIALS = "given names as initials"
     ACRONYM = "acronym"
-    PART = "part of the longer name"
+    PART = "same name with more said of it"
+    WORD = "one word of the longer name"
 
 
 def _in_order(text: str) -> list[str]:
@@ -60,8 +65,11 @@ _FEMALE = _words(
     "mrs ms miss madam dame lady queen princess duchess mother daughter sister wife woman women female girl girls 女士"
 )
 _NUMBERS = _in_order("zero one two three four five six seven eight nine ten eleven twelve")
-_ORDINALS = _in_order("first second third fourth fifth sixth seventh eighth ninth tenth")
-_ORDINAL_ENDINGS = ("st", "nd", "rd", *["th"] * 7)
+_ORDINALS = _in_order(
+    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth "
+    "fifteenth sixteenth seventeenth eighteenth nineteenth twentieth"
+)
+_ORDINAL_ENDINGS = ("st", "nd", "rd", *["th"] * 17)
 _SPELLED = {word: str(n) for n, word in enumerate(_NUMBERS)} | {
     word: f"{n}{ending}" for n, (word, ending) in enumerate(zip(_ORDINALS, _ORDINAL_ENDINGS, strict=True), 1)
 }
@@ -75,12 +83,15 @@ _TELLING = _words(
 """Words that tell two things apart however much else they share."""
 _CJK_TELLING = frozenset("东南西北上下前后左右新旧老大小内外男女父母子一二三四五六七八九十百千甲乙丙丁")
 
-_ROMAN = re.compile(r"(x{0,3})(ix|iv|v?i{0,3})")
+_ROMAN = re.compile(r"(?!li$)(xl|l?x{0,3})(ix|iv|v?i{0,3})")
 _ROMAN_VALUES = {"": 0, "i": 1, "ii": 2, "iii": 3, "iv": 4, "v": 5, "vi": 6, "vii": 7, "viii": 8, "ix": 9}
+_ROMAN_TENS = {"": 0, "x": 10, "xx": 20, "xxx": 30, "xl": 40, "l": 50, "lx": 60, "lxx": 70, "lxxx": 80}
 _DOTTED = re.compile(r"(?<![^\W_])(?:[^\W\d_]\.){2,}(?:[^\W\d_](?![^\W_]))?")
 """Letters with a dot each: U.S., J.K., N.A.T.O"""
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _INNER_DOT = re.compile(r"(?<!\d)\.|\.(?!\d)")
+_MINUS = re.compile(r"^-(?=\d+$)")
+_IN_BRACKETS = re.compile(r"(.+?) ?\(([A-Za-z.]+)\)")
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 _CJK_GAP = re.compile(rf"(?<=[{_CJK}])\s+(?=[{_CJK}])")
 _IS_CJK = re.compile(rf"[{_CJK}]+")
@@ -144,11 +155,12 @@ def is_told_apart(a: str, b: str) -> bool:
 
 def kinship(a: str, b: str) -> Kinship | None:
     """The nearest way in which two names are related; None where nothing in them says so."""
-    if sure_form(a) == sure_form(b):
+    is_apart = is_told_apart(a, b)
+    if sure_form(a) == sure_form(b) and not is_apart:
         return Kinship.SAME
     if acronym_of(a) in initials_of(b) or acronym_of(b) in initials_of(a):
         return Kinship.ACRONYM
-    if is_told_apart(a, b):
+    if is_apart:
         return None
     first, second = _read(a).core, _read(b).core
     if first == second or "".join(first) == "".join(second):
@@ -157,7 +169,21 @@ def kinship(a: str, b: str) -> Kinship | None:
         return Kinship.FORM if compact_form(a) in ("".join(first), "".join(second)) and _is_cjk(a) else Kinship.PLURAL
     if _same_given_names(first, second):
         return Kinship.INITIALS
-    return Kinship.PART if _is_part(first, second) or _is_part(second, first) else None
+    if _is_told_with_more(a, b) or _is_told_with_more(b, a):
+        return Kinship.PART
+    return Kinship.WORD if _is_word_of(first, second) or _is_word_of(second, first) else None
+
+
+def names_another(a: str, b: str) -> bool:
+    """Whether one name adds words to the other, or has another word in one place, as in MTV Asia and MTV Japan: of
+    names with near vectors most are such, and few are one thing."""
+    first, second = _read(a).core, _read(b).core
+    ours, theirs = set(first) - set(second), set(second) - set(first)
+    if not ours or not theirs:
+        return True
+    if len(ours) != 1 or len(theirs) != 1:
+        return False
+    return SequenceMatcher(None, ours.pop(), theirs.pop(), autojunk=False).ratio() < SIMILAR_WORDS
 
 
 @lru_cache(maxsize=16_384)
@@ -199,7 +225,7 @@ def initials_of(name: str) -> frozenset[str]:
 
 @lru_cache(maxsize=32_768)
 def _read(name: str) -> _Reading:
-    tokens = _tokens(_turned(_plain(name)))
+    tokens = _tokens(_turned(_plain(_without_own_acronym(ids.display_name(name)))))
     core = tokens
     while len(core) > 1 and core[-1] in _LEGAL.values():
         core = core[:-1] if core[-2] != "and" or len(core) == 2 else core[:-2]
@@ -212,9 +238,15 @@ def _read(name: str) -> _Reading:
     return _Reading(tokens, core) if core else _Reading((key := ids.entity_key(name),), (key,))
 
 
+def _without_own_acronym(name: str) -> str:
+    """World Health Organization (WHO) → World Health Organization."""
+    found = _IN_BRACKETS.fullmatch(name)
+    return found[1] if found and found[2].replace(".", "").lower() in initials_of(found[1]) else name
+
+
 def _plain(name: str) -> str:
     """Without accents, dots between letters, apostrophes and marks; commas and capitals are gone but for "A, B"."""
-    text = ids.display_name(name).translate({ord(c): None for c in _MARKS})
+    text = name.translate({ord(c): None for c in _MARKS})
     text = unicodedata.normalize("NFKC", text).casefold().translate(_TO_SIMPLIFIED)
     text = _without_accents(text).translate(_LETTERS).translate({ord(c): None for c in _APOSTROPHES})
     return _DOTTED.sub(lambda found: found[0].replace(".", ""), _THOUSANDS.sub("", text))
@@ -245,9 +277,12 @@ def _turned(text: str) -> str:
 
 def _tokens(text: str) -> tuple[str, ...]:
     text = _INNER_DOT.sub(" ", text.replace(" & ", " and "))
+    text = _MINUS.sub("\N{MINUS SIGN}", text)
     spaced = "".join(c if c in _KEPT_SIGNS or unicodedata.category(c)[0] in "LNMS" else " " for c in text)
     words = _joined_letters(_CJK_GAP.sub("", spaced).split())
-    return tuple(_canonical(word, is_last=n == len(words) - 1 > 0) for n, word in enumerate(words))
+    if len(words) == 1:
+        return tuple(words)  # a number alone is no name of anything: Three is not 3, Xi is not 11
+    return tuple(_canonical(word, is_last=n == len(words) - 1) for n, word in enumerate(words))
 
 
 def _joined_letters(words: list[str]) -> list[str]:
@@ -268,7 +303,7 @@ def _canonical(word: str, *, is_last: bool) -> str:
     if word in _SPELLED:
         return _SPELLED[word]
     if (len(word) > 1 or is_last) and (found := _ROMAN.fullmatch(word)):
-        return str(10 * len(found[1]) + _ROMAN_VALUES[found[2]])
+        return str(_ROMAN_TENS[found[1]] + _ROMAN_VALUES[found[2]])
     return _LEGAL.get(word, word) if is_last else word
 
 
@@ -337,8 +372,15 @@ def _is_initial(a: str, b: str) -> bool:
     return min(len(a), len(b)) == 1 and a[0] == b[0]
 
 
-def _is_part(short: tuple[str, ...], long: tuple[str, ...]) -> bool:
-    """The first or last word alone, or the first and last without those between: Scrooge, Ebenezer Scrooge."""
-    if len(short) == 1:
-        return len(long) > 1 and len(short[0]) > 2 and short[0] in (long[0], long[-1])
-    return len(short) == 2 < len(long) and (short[0], short[-1]) == (long[0], long[-1])
+def _is_word_of(short: tuple[str, ...], long: tuple[str, ...]) -> bool:
+    """The first or last: Scrooge, Ebenezer Scrooge."""
+    return len(short) == 1 < len(long) and len(short[0]) > 2 and short[0] in (long[0], long[-1])
+
+
+def _is_told_with_more(short: str, long: str) -> bool:
+    """With the place it is in, or with names between first and last: Moscow, Russia; John H. Taylor."""
+    head, comma, _ = ids.display_name(long).partition(", ")
+    if comma and sure_form(head) == sure_form(short):
+        return True
+    a, b = _read(short).core, _read(long).core
+    return len(a) == 2 < len(b) == 3 and (a[0], a[1]) == (b[0], b[2])

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from lightrag_server.core import ids
-from lightrag_server.core.names import Kinship, blocks_of, is_told_apart, kinship, sure_form
+from lightrag_server.core.names import Kinship, blocks_of, is_told_apart, kinship, names_another, sure_form
 from lightrag_server.core.records import Entity, Pair
 
 NEAR = 0.8
@@ -26,9 +26,10 @@ _KIN_SCORES = {
     Kinship.PLURAL: 0.8,
     Kinship.INITIALS: 0.7,
     Kinship.ACRONYM: 0.6,
-    Kinship.PART: 0.4,
+    Kinship.PART: 0.5,
+    Kinship.WORD: 0.4,
 }
-_NEEDS_CONTEXT = frozenset({Kinship.PART, Kinship.ACRONYM})
+_NEEDS_CONTEXT = frozenset({Kinship.PART, Kinship.WORD, Kinship.ACRONYM})
 _NEAR_SCORE = 0.45
 _SHARED_NEIGHBOUR, _SHARED_FILE = 0.1, 0.05
 _NEAR_BONUS = 0.1
@@ -159,7 +160,9 @@ def likeness(a: Appearance, b: Appearance, near: float) -> Likeness | None:
     kin = nearest_kin(a, b)
     if kin is not Kinship.ACRONYM and is_told_apart(a.names[0], b.names[0]):
         return None
-    if kin is None and near < NEAR:
+    if kin is Kinship.WORD and "person" not in a.classes | b.classes:
+        return None
+    if kin is None and (near < NEAR or names_another(a.names[0], b.names[0])):
         return None
     neighbours, shares_file = a.neighbours & b.neighbours, not a.files.isdisjoint(b.files)
     if (kin is None or kin in _NEEDS_CONTEXT) and not (neighbours or shares_file):

@@ -39,6 +39,7 @@ class Reconcile:
                 added += await self._deleted(workspace)
                 continue
             added += await self._workspace(workspace.stores)
+            await workspace.resolve.due()
             if not await self._workspaces.register.has_row(key):
                 await _forget_answers(workspace.stores)
         self._rounds += 1
