@@ -370,14 +370,10 @@ def merge_to_row(merge: Merge) -> Row:
 
 def merges_from_rows(rows: Mapping[str, Row]) -> dict[str, Merge]:
     """By the key of the alias."""
-    return {
-        key.removeprefix(MERGE): Merge(
-            **{
-                **row,
-                "aliases": tuple(row["aliases"]),
-                "rows": {k: (before, after) for k, (before, after) in row["rows"].items()},
-            }
-        )
-        for key, row in rows.items()
-        if key.startswith(MERGE)
-    }
+    return {key.removeprefix(MERGE): _merge_from(row) for key, row in rows.items() if key.startswith(MERGE)}
+
+
+def _merge_from(row: Row) -> Merge:
+    turned: Turned = {key: (before, after) for key, (before, after) in row["rows"].items()}
+    values: Row = row | {"aliases": tuple(row["aliases"]), "rows": turned}
+    return Merge(**values)

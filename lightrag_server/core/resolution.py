@@ -212,5 +212,6 @@ def candidate_from_row(row_key: str, row: Mapping[str, Any]) -> Candidate:
     pair = ids.pair_from(row_key.partition(":")[2])
     assert pair is not None
     verdict = row.get("verdict")
-    tuples = {name: tuple(row[name]) for name in ("names", "types", "reasons", "descriptions")}
-    return Candidate(pair, **{**row, **tuples, "verdict": Verdict(**verdict) if verdict else None})
+    values: Row = {**row, "verdict": Verdict(**verdict) if verdict else None}
+    values |= {name: tuple(row[name]) for name in ("names", "types", "reasons", "descriptions")}
+    return Candidate(pair, **values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any, cast
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -56,11 +57,11 @@ def read_verdicts(text: str) -> dict[int, Verdict]:
     """By number. Rows that say no clear yes or no are passed over, and so is whatever stands around the object."""
     match = _OBJECT.search(text)
     try:
-        rows = orjson.loads(match.group())["pairs"] if match else []
+        rows: Any = orjson.loads(match.group())["pairs"] if match else []
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return {}
     verdicts: dict[int, Verdict] = {}
-    for row in rows if isinstance(rows, list) else []:
+    for row in cast(list[Any], rows) if isinstance(rows, list) else []:
         try:
             judged = _Judged.model_validate(row)
         except ValidationError:

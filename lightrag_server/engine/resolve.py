@@ -97,6 +97,7 @@ class Resolve:
         """Look at what is new, let the model judge, and merge what is sure, as far as that is configured. False when
         merges have to wait for edits that are under way."""
         if self._mode == "off":
+            await self._stores.unresolved.clear()
             return True
         if subject == EVERYTHING:
             async for batch in self._stores.graph.scan_entities():
@@ -141,7 +142,7 @@ class Resolve:
         places = await asyncio.to_thread(lambda: {key: meeting_places(a) for key, a in seen.items()})
         wanted = {place for of_key in places.values() for place in of_key}
         rows = await self._stores.name_blocks.get(wanted)
-        blocks = {place: rows[place]["keys"] if place in rows else [] for place in wanted}
+        blocks: dict[str, list[str]] = {place: rows[place]["keys"] if place in rows else [] for place in wanted}
         await self._make_room([block for block in blocks.values() if len(block) >= MAX_BLOCK])
         pairs: set[Pair] = set()
         changed: set[str] = set()

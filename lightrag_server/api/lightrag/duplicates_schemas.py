@@ -35,7 +35,7 @@ class PairResult(BaseModel):
     status: Literal["merged", "rejected", "not_found", "refused", "waiting"] = Field(
         description="refused: see the message; waiting: other work has to end first, it will be done."
     )
-    into: str | None = Field(None, description="The name of what both are now.")
+    into: str | None = Field(default=None, description="The name of what both are now.")
     message: str
 
 
