@@ -184,8 +184,9 @@ def is_sure(a: Appearance, b: Appearance) -> bool:
 
 
 def survivor(a: Appearance, b: Appearance) -> str:
-    """The name that both go by: of what is told of most, else the longer one."""
-    return max((a, b), key=lambda e: (e.mentions, len(e.names[0]), e.key)).names[0]
+    """The name that both go by: of what is known to be a person, a place …, is told of most, has the longer name. So a
+    name of unknown type never makes one of two things whose types clash."""
+    return max((a, b), key=lambda e: (bool(e.classes), e.mentions, len(e.names[0]), e.key)).names[0]
 
 
 # ----------------------------------------------------------------------------- stored form

@@ -35,7 +35,7 @@ from lightrag_server.engine.duplicates import MODEL, RULE, Duplicates, Groups, m
 from lightrag_server.engine.edits import Edits
 from lightrag_server.engine.judge import Judge
 from lightrag_server.engine.stores import Stores
-from lightrag_server.errors import InvalidInput
+from lightrag_server.errors import InvalidInput, ProviderError
 from lightrag_server.ports.jobs import JobQueue
 from lightrag_server.ports.vectors import VectorItem
 from lightrag_server.settings.ingest import ResolutionMode
@@ -215,7 +215,11 @@ class Resolve:
     async def _put_to_model(self, judge: Judge) -> None:
         unsure = [c for c in await self._open() if not c.is_sure and c.verdict is None]
         for start in range(0, len(unsure), judge.pairs_at_once):
-            judged = await judge.judged(unsure[start : start + judge.pairs_at_once])
+            try:
+                judged = await judge.judged(unsure[start : start + judge.pairs_at_once])
+            except ProviderError as error:  # they stay open, and the next search asks again
+                log.warning("the model was not heard on duplicates workspace=%s: %s", self._stores.workspace, error)
+                return
             await self._duplicates.replace([], judged)
 
     async def _merge(self) -> bool:
@@ -235,11 +239,13 @@ class Resolve:
         return True
 
     async def _all_approved(self, crossing: set[Pair], approved: Collection[Pair]) -> bool:
-        """Names that are entities no more have no candidates; of them the rule for names says it."""
+        """A name that is no entity any more has no candidates: of it the rule for names says it."""
         decided = await self._duplicates.decided(crossing)
         if any(candidate.status == "rejected" for candidate in decided.values()):
             return False
-        return all(p in approved or p in decided or sure_form(p[0]) == sure_form(p[1]) for p in crossing)
+        there = await self._stores.graph.names({key for pair in crossing for key in pair})
+        unknown = [pair for pair in crossing if pair not in approved and pair not in decided]
+        return all(not there.keys() >= set(pair) and sure_form(pair[0]) == sure_form(pair[1]) for pair in unknown)
 
     async def _join(self, candidate: Candidate, groups: Groups) -> None:
         there = await self._stores.graph.entities(candidate.pair)

@@ -164,6 +164,21 @@ async def test_only_sure_pairs_are_merged_automatically_and_not_again_once_split
         assert await labels(api) >= BANKS
 
 
+async def test_nothing_is_merged_through_a_third_name_that_both_could_be(tmp_path: Path) -> None:
+    async with opened(tmp_path, ENTITY_RESOLUTION="auto") as api:
+        await create(api, "Saint-Denis", "a town", entity_type="location")
+        await create(api, "Saint Denis", "a bishop", entity_type="person")
+        await api.idle()
+        await create(api, "Saint_Denis", "mentioned", entity_type="other")
+        await until(api, lambda rows: len(rows) == 1, status="accepted")
+        await post(api, "/graph/duplicates/scan", {})
+        await create(api, "U. Thant", "of the United Nations", entity_type="person")
+        await create(api, "U Thant", "the same", entity_type="person")
+        await until(api, lambda rows: len(rows) == 2, status="accepted")
+        assert {"Saint-Denis", "Saint Denis"} <= await labels(api)
+        assert "Saint_Denis" not in await labels(api)
+
+
 async def test_off_means_that_nothing_is_looked_for(tmp_path: Path) -> None:
     async with opened(tmp_path, ENTITY_RESOLUTION="off") as api:
         await people(api)
