@@ -108,7 +108,7 @@ class Handlers:
     async def _resolve(self, job: Job) -> None:
         workspace = await self._workspaces.get(job.workspace)
         if not await workspace.resolve.run(job.subject):
-            raise RetryLater(EDITS_DELAY_S, "edits are under way")
+            await self._queue.enqueue([job_kinds.resolve(job.workspace, delay_s=EDITS_DELAY_S)])
 
     async def _scan(self, job: Job) -> None:
         workspace = await self._workspaces.get(job.workspace)
