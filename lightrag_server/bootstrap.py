@@ -37,14 +37,17 @@ from lightrag_server.engine.clock import Clock, utc_now
 from lightrag_server.engine.commit import Commit
 from lightrag_server.engine.documents import Documents
 from lightrag_server.engine.drop import Drop
+from lightrag_server.engine.duplicates import Duplicates
 from lightrag_server.engine.edits import Edits
 from lightrag_server.engine.extraction import LightExtractor, LLMExtractor, NoExtractor
 from lightrag_server.engine.follow_up import FollowUp
 from lightrag_server.engine.intake import Intake
+from lightrag_server.engine.judge import Judge
 from lightrag_server.engine.prepare import Prepare
 from lightrag_server.engine.query import Query
 from lightrag_server.engine.register import Register
 from lightrag_server.engine.replies import ExtractionReplies, ReplyKind
+from lightrag_server.engine.resolve import Resolve
 from lightrag_server.engine.retrieval import Retrieval
 from lightrag_server.engine.status import Pipeline
 from lightrag_server.engine.stores import Backends, Stores, open_stores
@@ -224,6 +227,7 @@ async def _open_runner(stack: AsyncExitStack, shared: _Shared, workspaces: Works
     slots = {
         (job_kinds.PREPARE,): 2 * ingest.max_parallel_documents,
         (job_kinds.COMMIT, job_kinds.CLEAR, job_kinds.DROP, job_kinds.SCAN): 2,
+        (job_kinds.RESOLVE,): 1,
     }
     runner = Runner(shared.queue, handlers, liveness, slots, Reconcile(workspaces, shared.queue, shared.clock))
     shared.wake.target = runner.wake
@@ -281,7 +285,15 @@ def _make_workspace(shared: _Shared, row: WorkspaceRow) -> Workspace:
     settings, clock = shared.settings, shared.clock
     stores = open_stores(key, shared.backends, shared.blobs)
     input_dir = settings.server.input_dir / key if key else settings.server.input_dir
-    commit = Commit(stores, shared.queue, shared.vectorizer, shared.embedder.identity, clock)
+    commit = Commit(
+        stores,
+        shared.queue,
+        shared.vectorizer,
+        shared.embedder.identity,
+        clock,
+        notes_names=settings.ingest.entity_resolution != "off",
+    )
+    edits, duplicates = Edits(stores, shared.queue, shared.wake), Duplicates(stores, clock)
     return Workspace(
         key=key,
         name=row.name,
@@ -306,8 +318,24 @@ def _make_workspace(shared: _Shared, row: WorkspaceRow) -> Workspace:
         ingest_settings=settings.ingest,
         query_settings=settings.query,
         pipeline=Pipeline(key, shared.queue),
-        edits=Edits(stores, shared.queue, shared.wake),
+        edits=edits,
         browse=Browse(stores),
+        duplicates=duplicates,
+        resolve=_make_resolve(shared, stores, duplicates, edits),
+    )
+
+
+def _make_resolve(shared: _Shared, stores: Stores, duplicates: Duplicates, edits: Edits) -> Resolve:
+    ingest = shared.settings.ingest
+    llm = _cached(shared, stores, "extract", ingest.enable_llm_cache_for_extract) if shared.llm else None
+    return Resolve(
+        stores,
+        shared.queue,
+        duplicates,
+        edits,
+        mode=ingest.entity_resolution,
+        threshold=shared.embedder.threshold,
+        judge=Judge(llm) if llm and ingest.entity_resolution_llm else None,
     )
 
 

@@ -15,6 +15,7 @@ from lightrag_server.api.auth import NEW_TOKEN_HEADER, GuardedRoute
 from lightrag_server.api.lightrag import (
     document_detail,
     documents,
+    duplicates,
     events,
     graph,
     graph_edits,
@@ -45,6 +46,7 @@ ROUTERS = (
     events.router,
     query.router,
     graph.router,
+    duplicates.router,
     transfer.router,
     upkeep.router,
     ui.router,

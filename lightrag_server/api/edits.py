@@ -14,7 +14,11 @@ EDIT_WAIT_S = 60.0
 async def applied(app: App, workspace: Workspace, edit: Edit) -> Edited:
     """The edit's result. Raises `NotFound`, `Conflict` (the name is taken) or `InvalidInput` as the edit itself does,
     `Overloaded` when no worker lives, and `StillWaiting` after a minute (it goes on)."""
-    edit_id, job = await workspace.edits.submit(edit)
+    return await finished(app, workspace, *await workspace.edits.submit(edit))
+
+
+async def finished(app: App, workspace: Workspace, edit_id: str, job: int) -> Edited:
+    """The result of an edit that was submitted; raises as `applied`."""
     await ended(app.queue, job, EDIT_WAIT_S, lambda: _is_done(workspace, edit_id))
     edited = await workspace.edits.outcome(edit_id)
     if edited is None:

@@ -205,10 +205,76 @@ def _paths(folded: tuple[str, ...], given: str | None) -> tuple[str, ...]:
     return folded if given is None else tuple(path for path in given.split(SEPARATOR) if path)
 
 
+# ----------------------------------------------------------------------------- taking a merge back
+
+Turned = dict[str, tuple[Row | None, Row | None]]
+"""By row key: a curated row before and after something that changed it. None: there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """How an alias came about, and what it takes to undo that. `name` is the spelling that the alias had as an entity,
+    `to` the key that it was merged into then, `aliases` are the keys that stood for it."""
+
+    name: str
+    to: str
+    at: str
+    number: int = 0
+    """Later ones have larger numbers."""
+    reason: str = ""
+    aliases: tuple[str, ...] = ()
+    rows: Turned = field(default_factory=Turned)
+
+
+def taken_back(now: Row | None, before: Row | None, after: Row | None, *, keeps_name: bool = False) -> Row | None:
+    """The row without the change from `before` to `after`: fields that were changed again since stay. Notes are taken
+    back one by one."""
+    now, before, after = now or {}, before or {}, after or {}
+    kept = dict(now)
+    for name in (before.keys() | after.keys()) - {"notes", *(["name"] if keeps_name else [])}:
+        if now.get(name) == after.get(name):
+            _set_or_drop(kept, name, before.get(name))
+    _set_or_drop(kept, "notes", _notes_back(now.get("notes", []), before.get("notes", []), after.get("notes", [])))
+    return kept or None
+
+
+def _notes_back(now: list[str], before: list[str], after: list[str]) -> list[str]:
+    if now == after:
+        return before
+    return [*(n for n in now if n not in after or n in before), *(n for n in before if n not in (*after, *now))]
+
+
+def _set_or_drop(row: Row, name: str, value: Any) -> None:
+    if value:
+        row[name] = value
+    else:
+        row.pop(name, None)
+
+
+def row_key_now(row_key: str, aliases: Mapping[str, str]) -> str | None:
+    """Where a curated row is kept by now: its entities may have been merged since. None where there is no such row."""
+    if row_key.startswith(ENTITY):
+        return None if row_key.removeprefix(ENTITY) in aliases else row_key
+    a, b = (aliases.get(end, end) for end in _pair(row_key) or ("", ""))
+    return relation_row_key(ids.pair_of(a, b)) if a != b else None
+
+
+def without_merge(merge: Merge, gone: Merge) -> Merge:
+    """A later merge as it would have been without an earlier one. Its name it gave itself."""
+    own = entity_row_key(merge.to)
+    turned = {
+        key: (taken_back(before, *gone.rows[key]), taken_back(after, *gone.rows[key], keeps_name=key == own))
+        if key in gone.rows
+        else (before, after)
+        for key, (before, after) in merge.rows.items()
+    }
+    return replace(merge, rows=turned)
+
+
 # ----------------------------------------------------------------------------- stored form
 
-ENTITY, RELATION, ALIAS = "entity:", "relation:", "alias:"
-"""Beginnings of the keys under which curations and aliases are kept."""
+ENTITY, RELATION, ALIAS, MERGE = "entity:", "relation:", "alias:", "merge:"
+"""Beginnings of the keys under which curations, aliases, and what made the aliases are kept."""
 
 
 def entity_row_key(key: str) -> str:
@@ -221,6 +287,10 @@ def relation_row_key(pair: Pair) -> str:
 
 def alias_row_key(key: str) -> str:
     return ALIAS + key
+
+
+def merge_row_key(key: str) -> str:
+    return MERGE + key
 
 
 def entity_curation_to_row(curation: EntityCuration) -> Row:
@@ -263,7 +333,7 @@ def _marked(row: Row) -> Row:
 
 
 def curation_from_rows(rows: Mapping[str, Row]) -> Curation:
-    """Rows of the namespace `curated`, aliases apart."""
+    """Rows of the namespace `curated`, aliases and merges apart."""
     curation = Curation()
     for row_key, row in rows.items():
         if row_key.startswith(ENTITY):
@@ -278,6 +348,12 @@ def _pair(row_key: str) -> Pair | None:
     return ids.pair_from(row_key.removeprefix(RELATION)) if row_key.startswith(RELATION) else None
 
 
+def subject_of_row(row_key: str) -> Subject | None:
+    """What a curated row is about; None for an alias or a merge."""
+    begins = next((begin for begin in (ENTITY, RELATION) if row_key.startswith(begin)), None)
+    return row_key.removeprefix(begins) if begins else None
+
+
 def aliases_from_rows(rows: Mapping[str, Row]) -> dict[str, str]:
     return {key.removeprefix(ALIAS): row["to"] for key, row in rows.items() if key.startswith(ALIAS)}
 
@@ -286,3 +362,18 @@ def involves(subject: Subject, keys: frozenset[str]) -> bool:
     """Whether an entity is one of the keys, or a relation has one of them as an end."""
     pair = ids.pair_from(subject)
     return bool(keys.intersection(pair)) if pair else subject in keys
+
+
+def merge_to_row(merge: Merge) -> Row:
+    return asdict(merge) | {"rows": {key: list(rows) for key, rows in merge.rows.items()}}
+
+
+def merges_from_rows(rows: Mapping[str, Row]) -> dict[str, Merge]:
+    """By the key of the alias."""
+    return {key.removeprefix(MERGE): _merge_from(row) for key, row in rows.items() if key.startswith(MERGE)}
+
+
+def _merge_from(row: Row) -> Merge:
+    turned: Turned = {key: (before, after) for key, (before, after) in row["rows"].items()}
+    values: Row = row | {"aliases": tuple(row["aliases"]), "rows": turned}
+    return Merge(**values)

@@ -50,10 +50,18 @@ class EditEntity:
 
 @dataclass(frozen=True, slots=True)
 class MergeEntities:
-    """All of `names` become `into`, which is made when it does not exist."""
+    """All of `names` become `into`, which is made when it does not exist. `reason` is kept with each alias."""
 
     names: tuple[str, ...]
     into: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitEntity:
+    """Takes a merge or a new name back: the name `alias` stands for an entity of its own again."""
+
+    alias: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +102,7 @@ class Import:
     relations: tuple[CreateRelation, ...] = ()
 
 
-EntityEdit = CreateEntity | EditEntity | MergeEntities | DeleteEntity
+EntityEdit = CreateEntity | EditEntity | MergeEntities | SplitEntity | DeleteEntity
 RelationEdit = CreateRelation | EditRelation | DeleteRelation
 Edit = EntityEdit | RelationEdit | Import
 

@@ -107,11 +107,14 @@ def grouped(
             mentions.setdefault(key, []).append((ordinal, mention))
     for ordinal, relation in relations:
         a, b = key_of(relation.source, aliases), key_of(relation.target, aliases)
-        if a and b and a != b:
+        if not a or not b or ids.entity_key(relation.source) == ids.entity_key(relation.target):
+            continue
+        if a != b:
             rows.setdefault(ids.pair_of(a, b), []).append((ordinal, relation))
-            for key, name in ((a, relation.source), (b, relation.target)):
-                if key not in mentions:
-                    mentions[key] = [(ordinal, EntityMention(name, "", ""))]
+        # what tells of two that were merged tells of the one that they are
+        for key, name in ((a, relation.source), (b, relation.target)):
+            if key not in mentions:
+                mentions[key] = [(ordinal, EntityMention(name, "", ""))]
     return Contributions(
         {key: _entity_contribution(key, source, of_key) for key, of_key in mentions.items()},
         {pair: _relation_contribution(pair, source, of_pair) for pair, of_pair in rows.items()},

@@ -42,8 +42,16 @@ EMBEDDING_KEY = "embedding"
 
 class Commit:
     def __init__(
-        self, stores: Stores, queue: JobQueue, vectorizer: Vectorizer, embedding_identity: str, clock: Clock
+        self,
+        stores: Stores,
+        queue: JobQueue,
+        vectorizer: Vectorizer,
+        embedding_identity: str,
+        clock: Clock,
+        *,
+        notes_names: bool = False,
     ) -> None:
+        """`notes_names`: keep a note of entities whose names are new, for whoever looks for duplicates."""
         self._stores = stores
         self._queue = queue
         self._planner = Planner(stores, vectorizer)
@@ -51,6 +59,7 @@ class Commit:
         self._edits = Edits(stores, queue)
         self._embedding_identity = embedding_identity
         self._clock = clock
+        self._notes_names = notes_names
         self._last_end = -SECONDS_BETWEEN_COMMITS
 
     async def run(self, fence: int) -> int:
@@ -204,6 +213,9 @@ class Commit:
         await stores.facts.put(list(changes.fact_vectors.values()))
         await stores.lexical.put(changes.lexical)
         await stores.graph.put(changes.entities, changes.relations, changes.evidence)
+        if self._notes_names:
+            at = self._clock().isoformat()
+            await stores.unresolved.put({key: {"at": at} for key in (*changes.renamed, *changes.stale_entities)})
 
     async def _finish_documents(self, piece: Slice) -> None:
         """Last of all. A document that was withdrawn meanwhile is removed next; one that was replaced is served."""

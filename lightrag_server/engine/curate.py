@@ -12,9 +12,12 @@ from lightrag_server.core import curation as rules
 from lightrag_server.core import ids
 from lightrag_server.core.curation import (
     EntityCuration,
+    Merge,
     RelationCuration,
+    Turned,
     alias_row_key,
     entity_row_key,
+    merge_row_key,
     relation_row_key,
 )
 from lightrag_server.core.edits import (
@@ -29,6 +32,7 @@ from lightrag_server.core.edits import (
     EntityFields,
     Import,
     MergeEntities,
+    SplitEntity,
 )
 from lightrag_server.core.folding import Aliases
 from lightrag_server.core.records import Entity, Pair, Relation, Subject
@@ -78,6 +82,9 @@ class _Draft:
     names: dict[str, str] = field(default_factory=dict[str, str])
     """Display names of what this edit makes or keeps."""
     new_aliases: dict[str, str] = field(default_factory=dict[str, str])
+    merges: dict[str, Merge] = field(default_factory=dict[str, Merge])
+    before: dict[str, Row | None] = field(default_factory=dict[str, Row | None])
+    """Curated rows as they were before the merge that is being worked out."""
     touched_entities: set[str] = field(default_factory=set[str])
     touched_relations: set[Pair] = field(default_factory=set[Pair])
     subjects: set[Subject] = field(default_factory=set[Subject])
@@ -90,23 +97,40 @@ class _Draft:
         return self.aliases.get(key, key)
 
     def put_entity(self, curation: EntityCuration) -> None:
-        self.curated_entities[curation.key] = curation
-        self.touched_entities.add(curation.key)
-        self.subjects.add(curation.key)
+        self._put_entity(curation.key, curation)
+
+    def end_entity(self, key: str) -> None:
+        self._put_entity(key, None)
+
+    def _put_entity(self, key: str, curation: EntityCuration | None) -> None:
+        self.before.setdefault(entity_row_key(key), self.entity_row(key))
+        self.curated_entities[key] = curation
+        self.touched_entities.add(key)
+        self.subjects.add(key)
 
     def put_relation(self, pair: Pair, curation: RelationCuration | None) -> None:
+        self.before.setdefault(relation_row_key(pair), self.relation_row(pair))
         self.curated_relations[pair] = curation
         self.touched_relations.add(pair)
         self.subjects.add(ids.subject_of(pair))
 
+    def entity_row(self, key: str) -> Row | None:
+        curation = self.curated_entities.get(key)
+        return rules.entity_curation_to_row(curation) if curation else None
+
+    def relation_row(self, pair: Pair) -> Row | None:
+        curation = self.curated_relations.get(pair)
+        return rules.relation_curation_to_row(curation) if curation else None
+
+    def curated_rows(self) -> dict[str, Row | None]:
+        """Of what was touched."""
+        entities = {entity_row_key(key): self.entity_row(key) for key in self.touched_entities}
+        return entities | {relation_row_key(pair): self.relation_row(pair) for pair in self.touched_relations}
+
     def change(self, edited: Edited) -> Change:
         rows: dict[str, Row | None] = {alias_row_key(k): {"to": to} for k, to in self.new_aliases.items()}
-        for key in self.touched_entities:
-            entity = self.curated_entities[key]
-            rows[entity_row_key(key)] = rules.entity_curation_to_row(entity) if entity else None
-        for pair in self.touched_relations:
-            relation = self.curated_relations[pair]
-            rows[relation_row_key(pair)] = rules.relation_curation_to_row(relation) if relation else None
+        rows |= {merge_row_key(k): rules.merge_to_row(merge) for k, merge in self.merges.items()}
+        rows |= self.curated_rows()
         return Change(edited, rows, frozenset(self.subjects), frozenset(self.retold))
 
 
@@ -120,6 +144,8 @@ class Curate:
 
     async def change_for(self, edit: Edit) -> Change:
         """Raises `NotFound`, `Conflict` (the name is taken) or `InvalidInput`."""
+        if isinstance(edit, SplitEntity):
+            return await self._split(edit)
         draft = _Draft(dict(await self._curated.aliases()))
         match edit:
             case CreateEntity():
@@ -176,7 +202,7 @@ class Curate:
         if is_taken and not edit.may_merge:
             raise _taken(draft, target, ids.display_name(edit.new_name or ""))
         name = _name(draft, target) if is_taken else ids.display_name(edit.new_name or "")
-        await self._join(draft, [key], target, name)
+        await self._join(draft, key, target, name)
         self._set_fields(draft, target, edit.fields)
         return Edited((name,), merged=is_taken, renamed=not is_taken)
 
@@ -189,7 +215,10 @@ class Curate:
         if not sources:
             raise InvalidInput(f"there is nothing to merge into {edit.into!r} but itself")
         name = _name(draft, target) if _is_there(draft, target) else ids.display_name(edit.into)
-        await self._join(draft, sources, target, name)
+        for key in sorted(
+            sources, key=lambda k: draft.curated_entities[k] is None
+        ):  # a new one is made of written ones
+            await self._join(draft, key, target, name, edit.reason)
         return Edited((name,), merged=True)
 
     async def _delete_entity(self, draft: _Draft, edit: DeleteEntity) -> Edited:
@@ -202,41 +231,81 @@ class Curate:
         draft.subjects.update(ids.subject_of(r.pair) for r in edges.relations)
         return Edited((name,))
 
-    async def _join(self, draft: _Draft, sources: list[str], target: str, name: str) -> None:
-        """Let `target` be what all of them were: told by their chunks, with what was written of them by hand."""
+    async def _join(self, draft: _Draft, source: str, target: str, name: str, reason: str = "") -> None:
+        """Let `target` be what both were: told by their chunks, with what was written of them by hand. What it takes
+        to undo that is kept with the alias."""
+        draft.before = {}
+        source_name, other = _name(draft, source), draft.curated_entities[source]
         stored = draft.curated_entities[target]
         if stored and stored.is_deleted:
             stored = None
             draft.retold.add(target)
-        others = [c for key in sources if (c := draft.curated_entities[key])]
-        if _is_there(draft, target) or not others:
-            own = stored or EntityCuration(target, created_at=self._now())
-        else:  # a new name for the first of them
-            own = replace(others.pop(0), key=target)
-        notes = [text for c in others for text in rules.own_texts(c)]
-        draft.put_entity(
-            replace(
-                own,
-                name=name,
-                notes=tuple(dict.fromkeys([*own.notes, *notes])),
-                is_created=own.is_created or any(c.is_created for c in others),
-            )
-        )
+        if _is_there(draft, target) or other is None:
+            own, notes = stored or EntityCuration(target, created_at=self._now()), rules.own_texts(other)
+        else:  # a new name
+            own, notes = replace(other, key=target), ()
+        is_created = own.is_created or (other is not None and other.is_created)
+        notes = tuple(dict.fromkeys([*own.notes, *notes]))
+        draft.put_entity(replace(own, name=name, notes=notes, is_created=is_created))
         draft.names[target] = name
-        for key in sources:
-            draft.curated_entities[key] = None
-            draft.touched_entities.add(key)
-            draft.subjects.add(key)
-            draft.retold.add(key)
-            edges = (await self._stores.graph.expand([key], ALL_EDGES)).get(key)
-            draft.subjects.update(ids.subject_of(r.pair) for r in (edges.relations if edges else ()))
-        await self._move_relations(draft, frozenset(sources), target)
-        for alias in [*sources, *(a for a, to in draft.aliases.items() if to in sources)]:
+        draft.end_entity(source)
+        draft.retold.add(source)
+        edges = (await self._stores.graph.expand([source], ALL_EDGES)).get(source)
+        draft.subjects.update(ids.subject_of(r.pair) for r in (edges.relations if edges else ()))
+        await self._move_relations(draft, frozenset([source]), target)
+        aliases = tuple(alias for alias, to in draft.aliases.items() if to == source)
+        for alias in (source, *aliases):
             draft.new_aliases[alias] = draft.aliases[alias] = target
+        after = draft.curated_rows()
+        turned: Turned = {key: (before, after[key]) for key, before in draft.before.items()}
+        numbers = (merge.number for merge in ((await self._curated.merges()) | draft.merges).values())
+        draft.merges[source] = Merge(
+            source_name, target, self._now(), 1 + max(numbers, default=0), reason, aliases, turned
+        )
+
+    async def _split(self, edit: SplitEntity) -> Change:
+        """The name stands for itself again, and so do those that came with it. Curated rows are as they were before
+        the merge, but for what was written since."""
+        key, aliases = ids.entity_key(edit.alias), await self._curated.aliases()
+        if key not in aliases:
+            raise NotFound(f"{edit.alias!r} is no other name of any entity")
+        target, merges = aliases[key], await self._curated.merges()
+        gone = merges.pop(key, Merge(key, target, ""))
+        with_it = [alias for alias in gone.aliases if aliases.get(alias) == target]
+        rows: dict[str, Row | None] = {alias_row_key(key): None, merge_row_key(key): None}
+        rows |= {alias_row_key(alias): {"to": key} for alias in with_it}
+        rows |= await self._taken_back(gone, key, target, aliases, merges)
+        rows |= {
+            merge_row_key(k): rules.merge_to_row(rules.without_merge(merge, gone))
+            for k, merge in merges.items()
+            if merge.number > gone.number and not gone.rows.keys().isdisjoint(merge.rows)
+        }
+        subjects = {key, target, *(subject for row_key in rows if (subject := rules.subject_of_row(row_key)))}
+        return Change(Edited((gone.name,)), rows, frozenset(subjects), frozenset({key, target}))
+
+    async def _taken_back(
+        self, gone: Merge, key: str, target: str, aliases: Aliases, others: Mapping[str, Merge]
+    ) -> dict[str, Row | None]:
+        """The name of an entity stays as long as a later merge into it stands."""
+        later = (k for k, merge in others.items() if merge.to == gone.to and merge.number > gone.number)
+        is_named = any(aliases.get(k) == target for k in later)
+        now = {k: to for k, to in aliases.items() if k != key}
+        turned = {there: pair for k, pair in gone.rows.items() if (there := rules.row_key_now(k, now))}
+        stored = await self._curated.rows(turned)
+        named = entity_row_key(gone.to) if is_named else None
+        rows = {k: rules.taken_back(stored.get(k), *pair, keeps_name=k == named) for k, pair in turned.items()}
+        own = rows.get(entity_row_key(target))
+        if own and ids.entity_key(own.get("name", "")) == key:  # renamed since to what is split off
+            rows[entity_row_key(target)] = {k: v for k, v in own.items() if k != "name"} or None
+        return rows
 
     async def _move_relations(self, draft: _Draft, sources: frozenset[str], target: str) -> None:
         """What was written by hand of relations goes with the entity; one that would lead to itself ends."""
-        for pair, moved in (await self._curated.relations_with(sources)).relations.items():
+        stored = (await self._curated.relations_with(sources)).relations
+        for pair in sorted(draft.touched_relations | stored.keys()):
+            moved = draft.curated_relations.setdefault(pair, stored.get(pair))
+            if moved is None or sources.isdisjoint(pair):
+                continue
             draft.put_relation(pair, None)
             ends = [target if key in sources else key for key in pair]
             if ends[0] == ends[1]:

@@ -7,12 +7,16 @@ from collections.abc import Collection
 from lightrag_server.core import ids
 from lightrag_server.core.curation import (
     ALIAS,
+    MERGE,
     RELATION,
     Curation,
+    Merge,
+    alias_row_key,
     aliases_from_rows,
     curation_from_rows,
     entity_row_key,
     involves,
+    merges_from_rows,
     relation_row_key,
 )
 from lightrag_server.core.folding import NO_ALIASES, Aliases
@@ -34,7 +38,16 @@ class Curated:
     async def key_of(self, name: str) -> str:
         """The key of the entity that this name stands for."""
         key = ids.entity_key(name)
-        return (await self.aliases()).get(key, key)
+        alias = await self._store.get([alias_row_key(key)])
+        return alias[alias_row_key(key)]["to"] if alias else key
+
+    async def merges(self) -> dict[str, Merge]:
+        """How aliases came about, by their keys; of those from before this was kept nothing is known."""
+        return merges_from_rows({key: row async for key, row in self._store.scan(MERGE)})
+
+    async def rows(self, row_keys: Collection[str]) -> dict[str, Row]:
+        """As they are stored."""
+        return await self._store.get(row_keys)
 
     async def of(self, keys: Collection[str], pairs: Collection[Pair]) -> dict[str, Row]:
         """The stored rows of these subjects."""

@@ -21,6 +21,7 @@ from lightrag_server.core.edits import (
     EditRelation,
     Import,
     MergeEntities,
+    SplitEntity,
 )
 from lightrag_server.engine import job_kinds
 from lightrag_server.engine.stores import Stores
@@ -36,6 +37,7 @@ _KINDS: dict[str, TypeAdapter[Any]] = {
         CreateEntity,
         EditEntity,
         MergeEntities,
+        SplitEntity,
         DeleteEntity,
         CreateRelation,
         EditRelation,

@@ -9,8 +9,13 @@ COMMIT = "commit"
 SCAN = "scan"
 CLEAR = "clear"
 DROP = "drop"
+RESOLVE = "resolve"
 
-ALL = (DROP, COMMIT, CLEAR, SCAN, PREPARE)
+RESOLVE_DELAY_S = 5.0
+
+ALL = (DROP, COMMIT, CLEAR, SCAN, PREPARE, RESOLVE)
+BACKGROUND = frozenset({RESOLVE})
+"""What nobody waits for: a workspace that does no more than this is not busy."""
 
 
 def prepare(workspace: str, document_id: str, delay_s: float = 0.0) -> NewJob:
@@ -35,3 +40,8 @@ def drop(workspace: str) -> NewJob:
 def scan(workspace: str, track_id: str) -> NewJob:
     """Accept the new files of the input folder under one track id."""
     return NewJob(SCAN, workspace, track_id)
+
+
+def resolve(workspace: str, subject: str = "", delay_s: float = 0.0) -> NewJob:
+    """Look for entities that may be one; alone with that in its workspace, beside everything else."""
+    return NewJob(RESOLVE, workspace, subject, lock=f"resolve:{workspace}", delay_s=delay_s)

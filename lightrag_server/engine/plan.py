@@ -72,6 +72,8 @@ class Changes:
     windows: list[VectorItem] = field(default_factory=list[VectorItem])
     entity_vectors: dict[str, VectorItem] = field(default_factory=dict[str, VectorItem])
     fact_vectors: dict[str, VectorItem] = field(default_factory=dict[str, VectorItem])
+    renamed: list[str] = field(default_factory=list[str])
+    """Keys of entities that are new, or look otherwise to whoever compares names."""
     stale_chunks: list[str] = field(default_factory=list[str])
     stale_windows: set[str] = field(default_factory=set[str])
     stale_entities: list[str] = field(default_factory=list[str])
@@ -183,6 +185,8 @@ class Planner:
             folded = fold_entity(bases.get(key), of_key)
             if entity := curated_entity(folded, curation.entities.get(key)):
                 changes.entities.append(entity)
+                if _looks_new(known.get(key), entity):
+                    changes.renamed.append(key)
             else:
                 changes.stale_entities.append(key)
         for pair, of_pair in told.relations.items():
@@ -224,6 +228,13 @@ class Planner:
     ) -> dict[str, VectorItem]:
         absent = await store.missing([i for i in wanted if i not in brought])
         return brought | await self._vectorizer.items({i: wanted[i] for i in absent}, remember=True)
+
+
+def _looks_new(before: Entity | None, after: Entity) -> bool:
+    """Names, types, and whether it is told of more than once."""
+    if before is None or before.type != after.type or (before.mentions > 1) != (after.mentions > 1):
+        return True
+    return {before.name, *(f.text for f in before.names)} != {after.name, *(f.text for f in after.names)}
 
 
 def _chosen(wanted: Wanted, brought: Iterable[VectorItem]) -> dict[str, VectorItem]:

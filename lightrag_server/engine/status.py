@@ -70,7 +70,8 @@ class Pipeline:
         self._now = now
 
     async def state(self) -> PipelineState:
-        jobs: Sequence[Job] = await self._queue.open_jobs(self._workspace)
+        open_jobs: Sequence[Job] = await self._queue.open_jobs(self._workspace)
+        jobs = [job for job in open_jobs if job.kind not in job_kinds.BACKGROUND]
         progress = await self._queue.progress(self._workspace)
         notes = await self._queue.notes(self._workspace)
         return PipelineState(tuple(jobs), tuple(progress), tuple(notes), self._now())

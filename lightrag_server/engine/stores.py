@@ -26,6 +26,9 @@ class Stores:
     curated: KVStore
     edits: KVStore
     edit_outcomes: KVStore
+    unresolved: KVStore
+    name_blocks: KVStore
+    duplicates: KVStore
     cache: KVStore
     meta: KVStore
     windows: VectorStore
@@ -50,6 +53,8 @@ class Stores:
         """Empty everything but the documents' rows and the LLM cache."""
         for store in (self.chunks, self.contributions, self.curated, self.meta):
             await store.clear()
+        for store in (self.unresolved, self.name_blocks, self.duplicates):
+            await store.clear()
         for store in (self.windows, self.entities, self.facts, self.lexical, self.graph):
             await store.clear()
 
@@ -67,6 +72,9 @@ def open_stores(workspace: str, backends: Backends, blobs: BlobStore) -> Stores:
         curated=kv.kv(workspace, "curated"),
         edits=kv.kv(workspace, "edits"),
         edit_outcomes=kv.kv(workspace, "edit_outcomes"),
+        unresolved=kv.kv(workspace, "unresolved"),
+        name_blocks=kv.kv(workspace, "name_blocks"),
+        duplicates=kv.kv(workspace, "duplicates"),
         cache=kv.kv(workspace, "llm_response_cache"),
         meta=kv.kv(workspace, "meta"),
         windows=vectors.vectors(workspace, "chunks"),

@@ -11,12 +11,14 @@ from lightrag_server.engine.clear import Clear
 from lightrag_server.engine.commit import EMBEDDING_KEY, Commit, mismatch_sentence
 from lightrag_server.engine.documents import Documents
 from lightrag_server.engine.drop import Drop
+from lightrag_server.engine.duplicates import Duplicates
 from lightrag_server.engine.edits import Edits
 from lightrag_server.engine.intake import Intake
 from lightrag_server.engine.prepare import Prepare
 from lightrag_server.engine.query import Query
 from lightrag_server.engine.register import Register, clean_name
 from lightrag_server.engine.replies import ExtractionReplies
+from lightrag_server.engine.resolve import Resolve
 from lightrag_server.engine.status import Pipeline
 from lightrag_server.engine.stores import Stores
 from lightrag_server.engine.workspace_settings import WorkspaceSettings, stored_settings
@@ -51,6 +53,8 @@ class Workspace:
     pipeline: Pipeline
     edits: Edits
     browse: Browse
+    duplicates: Duplicates
+    resolve: Resolve
 
 
 @dataclass(frozen=True, slots=True)

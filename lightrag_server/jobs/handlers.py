@@ -16,6 +16,7 @@ from lightrag_server.ports.jobs import Job, JobQueue
 
 log = logging.getLogger(__name__)
 MAX_DELAY_S = 300.0
+EDITS_DELAY_S = 1.0
 
 Handler = Callable[[Job], Awaitable[None]]
 
@@ -43,6 +44,7 @@ class Handlers:
             job_kinds.SCAN: self._scan,
             job_kinds.CLEAR: self._clear,
             job_kinds.DROP: self._drop,
+            job_kinds.RESOLVE: self._resolve,
         }
 
     async def run(self, job: Job) -> None:
@@ -100,7 +102,13 @@ class Handlers:
                 raise
             delay = max(error.retry_after_s or 0.0, min(self._retry_delay_s * 2 ** (job.attempt - 1), MAX_DELAY_S))
             raise RetryLater(delay, str(error)) from error
+        await workspace.resolve.due()
         log.info("committed workspace=%s documents=%d", job.workspace, count)
+
+    async def _resolve(self, job: Job) -> None:
+        workspace = await self._workspaces.get(job.workspace)
+        if not await workspace.resolve.run(job.subject):
+            await self._queue.enqueue([job_kinds.resolve(job.workspace, delay_s=EDITS_DELAY_S)])
 
     async def _scan(self, job: Job) -> None:
         workspace = await self._workspaces.get(job.workspace)

@@ -56,6 +56,8 @@ class Reconcile:
         documents = await stores.documents.find(Filter(stages=_UNFINISHED))
         open_jobs = {(j.kind, j.subject) for j in await self._queue.open_jobs(stores.workspace)}
         due = _jobs_for(stores.workspace, documents, has_edits=bool(await stores.edits.count()))
+        if await stores.unresolved.count():
+            due.append(job_kinds.resolve(stores.workspace))
         missing = [job for job in due if (job.kind, job.subject) not in open_jobs]
         await self._queue.enqueue(missing)
         await self._forget_progress(stores.workspace, {d.id for d in documents if d.stage is Stage.ACCEPTED})

@@ -13,6 +13,9 @@ from lightrag_server.settings._group import Group
 ChunkStrategy = Literal["fixed_token", "recursive_character", "paragraph_semantic", "semantic_vector"]
 
 
+ResolutionMode = Literal["off", "suggest", "auto"]
+
+
 class IngestSettings(Group):
     heading = "Document indexing"
 
@@ -76,6 +79,17 @@ class IngestSettings(Group):
         "MAX_EXTRACTION_RECORDS", 100, "Most entities and relations the LLM is asked for per chunk.", ge=1
     )
     summary_language: str = setting("SUMMARY_LANGUAGE", "English", "Language of extracted descriptions.")
+    entity_resolution: ResolutionMode = setting(
+        "ENTITY_RESOLUTION",
+        "suggest",
+        "Whether entities that may be one are looked for after indexing: off, suggest (list them for people to decide) "
+        "or auto (merge those whose names are surely one; every merge can be taken back).",
+    )
+    entity_resolution_llm: bool = setting(
+        "ENTITY_RESOLUTION_LLM",
+        False,
+        "Ask the LLM about pairs that rules leave open, up to 20 with one call; with ENTITY_RESOLUTION=auto act on it.",
+    )
     max_parallel_documents: int = setting(
         "MAX_PARALLEL_INSERT", 4, "Documents of one process that are prepared at once.", ge=1, le=256
     )

@@ -58,9 +58,9 @@ IGNORED = frozenset(
     dry_run enable_rerank enabled encoding_format entities expected_candidate_count expected_candidate_fingerprint
     expires_days file_sources format grant_type images include_chunk_content include_progress include_references
     input_type keep_alive last-event-id lightrag limit locale max_completion_tokens max_depth max_entity_tokens
-    max_nodes max_relation_tokens max_relations max_tokens max_total_tokens metadata mode modes n on_conflict
+    max_nodes max_relation_tokens max_relations max_tokens max_total_tokens metadata min_score mode modes n on_conflict
     only_need_context only_need_prompt options page page_size profile relations response_type scope search settings
-    since sort sort_direction sort_field status_filter status_filters stop stream stream_options system tags
+    since sort sort_direction sort_field status status_filter status_filters stop stream stream_options system tags
     temperature think tools top_k truncate type user user_prompt verbose
     """,
     )
@@ -247,6 +247,8 @@ def examples(theirs: dict[str, Any], key_id: str) -> dict[str, Any]:
         "doc_ids": [document],
         "chunk_id": f"{document}-chunk-000",
         "filters": {"document_ids": [document]},
+        "alias": person,
+        "pairs": [{"a": person, "b": other}],
         "entity": person,
         "entity_name": person,
         "entity_data": {"description": "Ours.", "entity_type": "Person"},
