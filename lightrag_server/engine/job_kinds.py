@@ -9,8 +9,9 @@ COMMIT = "commit"
 SCAN = "scan"
 CLEAR = "clear"
 DROP = "drop"
+SUMMARIZE = "summarize"
 
-ALL = (DROP, COMMIT, CLEAR, SCAN, PREPARE)
+ALL = (DROP, COMMIT, CLEAR, SCAN, PREPARE, SUMMARIZE)
 
 
 def prepare(workspace: str, document_id: str, delay_s: float = 0.0) -> NewJob:
@@ -35,3 +36,8 @@ def drop(workspace: str) -> NewJob:
 def scan(workspace: str, track_id: str) -> NewJob:
     """Accept the new files of the input folder under one track id."""
     return NewJob(SCAN, workspace, track_id)
+
+
+def summarize(workspace: str, wish: str) -> NewJob:
+    """Have the model shorten the descriptions of a kept wish. Nothing waits for it."""
+    return NewJob(SUMMARIZE, workspace, wish)

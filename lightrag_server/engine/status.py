@@ -17,6 +17,7 @@ _NAMES = {
     job_kinds.CLEAR: "Clearing the workspace",
     job_kinds.DROP: "Deleting the workspace",
 }
+"""Work on documents; summaries are made beside it, and nobody waits for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Pipeline:
         self._now = now
 
     async def state(self) -> PipelineState:
-        jobs: Sequence[Job] = await self._queue.open_jobs(self._workspace)
+        jobs: Sequence[Job] = [j for j in await self._queue.open_jobs(self._workspace) if j.kind in _NAMES]
         progress = await self._queue.progress(self._workspace)
         notes = await self._queue.notes(self._workspace)
         return PipelineState(tuple(jobs), tuple(progress), tuple(notes), self._now())
