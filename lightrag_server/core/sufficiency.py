@@ -11,6 +11,8 @@ from lightrag_server.core import lexical
 from lightrag_server.core.records import Passage
 
 JUDGED_PASSAGES = 10
+SCRIPT_CHARS = 200
+"""Of each passage, to see its script."""
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _LETTER = re.compile(r"[^\W\d_]")
 _OF_THE_WHOLE = re.compile(
@@ -49,6 +51,11 @@ class Scale:
     across: Bound | None = None
     """Question and passages in different scripts: there are no words to compare."""
 
+    @property
+    def highest(self) -> float:
+        """A similarity that no bound calls weak."""
+        return max((b.least for b in (self.spaced, self.han, self.across) if b), default=-1.0)
+
 
 def is_chinese(text: str) -> bool:
     """Han characters are a third of the letters or more; Japanese with few kana counts, too."""
@@ -58,14 +65,17 @@ def is_chinese(text: str) -> bool:
 
 def is_weak(question: str, passages: Sequence[Passage], scale: Scale) -> bool:
     """Whether it is near certain that none of the passages (best first) answers the question. Never of a question about
-    the documents as a whole, and never where nothing was compared. About 1 ms."""
+    the documents as a whole, and never where nothing was compared. Costs nothing where a passage is near enough, else
+    up to 5 ms."""
     similarity = max((p.similarity for p in passages if p.similarity is not None), default=None)
+    if similarity is None or similarity >= scale.highest:
+        return False
     wanted = [t for t in lexical.content_terms(_OF_THE_WHOLE.sub(" ", question)) if len(t) > 1]
-    if similarity is None or not wanted:
+    if not wanted:
         return False
     texts = [p.text for p in passages[:JUDGED_PASSAGES]]
     is_han = is_chinese(question)
-    if is_han != is_chinese(" ".join(texts)):
+    if is_han != is_chinese(" ".join(text[:SCRIPT_CHARS] for text in texts)):
         bound, covered = scale.across, 0.0
     else:
         bound, covered = scale.han if is_han else scale.spaced, coverage(wanted, texts)
