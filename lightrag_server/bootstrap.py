@@ -23,6 +23,7 @@ from lightrag_server.bindings.registry import (
     open_vision,
 )
 from lightrag_server.bindings.rerank.steady import SteadyReranker
+from lightrag_server.bindings.thresholds import scale_of
 from lightrag_server.bindings.wrappers import Cached, Counting, Limiter
 from lightrag_server.compute import Compute
 from lightrag_server.core.chunking import ChunkSpec
@@ -51,6 +52,7 @@ from lightrag_server.engine.resolve import Resolve
 from lightrag_server.engine.retrieval import Retrieval
 from lightrag_server.engine.status import Pipeline
 from lightrag_server.engine.stores import Backends, Stores, open_stores
+from lightrag_server.engine.summaries import Summaries
 from lightrag_server.engine.texts import Vectorizer
 from lightrag_server.engine.workspace import Workspace, Workspaces, check_embedding
 from lightrag_server.engine.workspace_settings import WorkspaceSettings, overlaid, stored_settings
@@ -228,6 +230,7 @@ async def _open_runner(stack: AsyncExitStack, shared: _Shared, workspaces: Works
         (job_kinds.PREPARE,): 2 * ingest.max_parallel_documents,
         (job_kinds.COMMIT, job_kinds.CLEAR, job_kinds.DROP, job_kinds.SCAN): 2,
         (job_kinds.RESOLVE,): 1,
+        (job_kinds.SUMMARIZE,): 1,
     }
     runner = Runner(shared.queue, handlers, liveness, slots, Reconcile(workspaces, shared.queue, shared.clock))
     shared.wake.target = runner.wake
@@ -294,6 +297,7 @@ def _make_workspace(shared: _Shared, row: WorkspaceRow) -> Workspace:
         notes_names=settings.ingest.entity_resolution != "off",
     )
     edits, duplicates = Edits(stores, shared.queue, shared.wake), Duplicates(stores, clock)
+    summaries = _summaries(shared, stores)
     return Workspace(
         key=key,
         name=row.name,
@@ -314,7 +318,8 @@ def _make_workspace(shared: _Shared, row: WorkspaceRow) -> Workspace:
         commit=commit,
         clear=Clear(stores, shared.queue, input_dir),
         drop=Drop(stores, shared.queue, shared.register, input_dir),
-        query=_make_query(shared, stores),
+        query=_make_query(shared, stores, summaries),
+        summaries=summaries,
         ingest_settings=settings.ingest,
         query_settings=settings.query,
         pipeline=Pipeline(key, shared.queue),
@@ -365,7 +370,14 @@ def _prepare_tools(shared: _Shared, stores: Stores) -> PrepareTools:
     )
 
 
-def _make_query(shared: _Shared, stores: Stores) -> Query:
+def _summaries(shared: _Shared, stores: Stores) -> Summaries | None:
+    query = shared.settings.query
+    if shared.llm is None or not query.summaries:
+        return None
+    return Summaries(stores, shared.queue, shared.llm, query, shared.settings.ingest.summary_language, shared.wake)
+
+
+def _make_query(shared: _Shared, stores: Stores, summaries: Summaries | None) -> Query:
     query = shared.settings.query
     threshold = query.cosine_threshold if query.cosine_threshold is not None else shared.embedder.threshold
     llm = _cached(shared, stores, "query", query.enable_llm_cache) if shared.llm else None
@@ -379,6 +391,8 @@ def _make_query(shared: _Shared, stores: Stores) -> Query:
         keyword_llm=llm if query.keyword_extraction == "llm" else None,
         follow_up=FollowUp(is_on=query.follow_up != "off", llm=llm if query.follow_up == "llm" else None),
         max_context_tokens=shared.settings.llm.max_context_tokens,
+        scale=scale_of(shared.embedder.identity, shared.embedder.threshold),
+        summaries=summaries,
         # without a cache: a key over megabytes of images costs more than it saves
         vision=GeneratedAnswer(shared.vision) if shared.vision else None,
     )

@@ -59,7 +59,8 @@ class Server:
 
 def environment(**variables: str) -> dict[str, str]:
     """What a process needs to start, and nothing that would set a setting."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "SYSTEMROOT") if name in os.environ}
+    names = ("PYTHONPATH", "PATH", "HOME", "LANG", "TMPDIR", "SYSTEMROOT")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     return {**kept, "PYTHONUNBUFFERED": "1", **variables}
 
 

@@ -72,6 +72,9 @@ def _configuration(app: App, workspace: str) -> Fields:
         "vlm_process_enable": app.vision is not None,
         "max_graph_nodes": settings.server.max_graph_nodes,
         "summary_language": settings.ingest.summary_language,
+        "summary_max_tokens": settings.query.summary_max_tokens,
+        "summary_context_size": settings.query.summary_context_tokens,
+        "force_llm_summary_on_merge": settings.query.force_llm_summary_on_merge,
         "max_parallel_insert": settings.ingest.max_parallel_documents,
         "cosine_threshold": settings.query.cosine_threshold,
         "max_async": llm.max_async,
@@ -123,7 +126,7 @@ def _role(settings: Settings) -> Fields:
 
 def _without_effect() -> Fields:
     """LightRAG's settings that have no counterpart here."""
-    unknown = "summary_max_tokens summary_context_size force_llm_summary_on_merge related_chunk_number"
+    unknown = "related_chunk_number"
     no_service: Fields = {"endpoint": None, "options": {}}
     return {
         **dict.fromkeys(unknown.split()),

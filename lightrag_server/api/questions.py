@@ -9,9 +9,10 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lightrag_server.core import refusals
 from lightrag_server.core.context import render as context_text
-from lightrag_server.core.records import Budget, Context, Mode, Question, Usage
-from lightrag_server.engine.answers import NO_CONTEXT
+from lightrag_server.core.records import Budget, Context, Mode, Question, Support, Usage
+from lightrag_server.core.support import resting
 from lightrag_server.engine.events import Event, Finished, References, Step, Text
 from lightrag_server.engine.workspace import Workspace
 from lightrag_server.ports.llm import FinishReason
@@ -25,7 +26,7 @@ _TOLD = re.compile(r"\n<chat_history>\n(?:USER|ASSISTANT|SYSTEM):")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A collected stream."""
+    """A collected stream. References of `context` are narrowed to the sentences that the answer cites."""
 
     text: str
     context: Context
@@ -33,6 +34,7 @@ class Answer:
     seconds: float
     is_generated: bool
     finish: FinishReason = "stop"
+    supports: tuple[Support, ...] = ()
 
 
 def question(text: str, mode: Mode, defaults: QuerySettings, **given: Any) -> Question:
@@ -69,7 +71,8 @@ async def collect(events: Events) -> Answer:
                 last = event
             case Step():
                 pass
-    return Answer("".join(parts), context, last.usage, last.seconds, last.generated, last.finish)
+    context = resting(context, last.supports)
+    return Answer("".join(parts), context, last.usage, last.seconds, last.generated, last.finish, last.supports)
 
 
 async def evidence(workspace: Workspace, question: Question) -> AsyncGenerator[Event, None]:
@@ -77,5 +80,5 @@ async def evidence(workspace: Workspace, question: Question) -> AsyncGenerator[E
     began = time.perf_counter()
     context = await workspace.query.retrieve(question)
     yield References(context)
-    yield Text(NO_CONTEXT if context.is_empty else context_text(context))
+    yield Text(refusals.nothing_found(question.text) if context.is_empty else context_text(context))
     yield Finished(Usage(), time.perf_counter() - began, generated=False)

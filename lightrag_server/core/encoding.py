@@ -189,6 +189,7 @@ def chunk_to_row(chunk: Chunk) -> Row:
         "first_page": chunk.first_page,
         "last_page": chunk.last_page,
         "file_path": chunk.file_path,
+        "pages": [list(page) for page in chunk.pages],
     }
     return row | _without_empty(optional)
 
@@ -207,6 +208,7 @@ def chunk_from_row(row: Row) -> Chunk:
         first_page=row.get("first_page"),
         last_page=row.get("last_page"),
         file_path=row.get("file_path", ""),
+        pages=tuple((start, number) for start, number in row.get("pages", ())),
     )
 
 

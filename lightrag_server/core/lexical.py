@@ -77,6 +77,11 @@ def terms(text: str) -> list[str]:
 
 def query_terms(text: str) -> list[str]:
     """Distinct terms of a question in its order, without function words; all of them if nothing else is there."""
+    return content_terms(text) or list(dict.fromkeys(terms(text)))
+
+
+def content_terms(text: str) -> list[str]:
+    """Distinct terms in text order, without function words; none where there is nothing else."""
     clean = _normalise(text)
     kept: list[str] = []
     for match in _pattern_for(clean).finditer(clean):
@@ -84,7 +89,7 @@ def query_terms(text: str) -> list[str]:
             kept.extend(_content_pairs(match.group()))
         elif match.lastgroup and match.group() not in _STOP_WORDS:
             kept.extend(term for term in terms(match.group()) if term not in _STOP_WORDS)
-    return list(dict.fromkeys(kept)) or list(dict.fromkeys(terms(text)))
+    return list(dict.fromkeys(kept))
 
 
 def _normalise(text: str) -> str:

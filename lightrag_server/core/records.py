@@ -150,6 +150,8 @@ class Chunk:
     first_page: int | None = None
     last_page: int | None = None
     file_path: str = ""
+    pages: tuple[tuple[int, int], ...] = ()
+    """(start, number) of each page that it touches, in order; rows of older versions lack them."""
 
     def window_text(self, window: Window) -> str:
         return self.text[window.start - self.start : window.end - self.start]
@@ -390,7 +392,11 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A piece of evidence: one or more neighbouring windows of a chunk. `score` only orders within one answer."""
+    """A piece of evidence: one or more neighbouring windows. `score` only orders within one answer.
+
+    `similarity` is the cosine with what is asked of its best window, None where nobody compared. `pages` are
+    (start, number) of the pages of its chunk.
+    """
 
     chunk_id: str
     document_id: str
@@ -404,16 +410,36 @@ class Passage:
     first_page: int | None = None
     last_page: int | None = None
     reference_id: str = ""
+    similarity: float | None = None
+    pages: tuple[tuple[int, int], ...] = ()
+
+
+Span = tuple[int, int, int | None]
+"""(start, end, first page) in a document's text; the page where the format has pages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A numbered source. `spans` are the (start, end, first page) of its passages, best first."""
+    """A numbered source. `spans` are those of its passages, best first, or of the sentences that an answer rests on."""
 
     id: str
     file_path: str
     document_id: str
-    spans: tuple[tuple[int, int, int | None], ...] = ()
+    spans: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """A citation mark at answer[start:end], and the sentence of its source that says the same; None if none does."""
+
+    start: int
+    end: int
+    reference_id: str
+    span: Span | None
+
+
+WEAK_EVIDENCE = "weak_evidence"
+"""Among the warnings of a context whose passages are near certain not to answer the question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,6 +455,12 @@ class Context:
     found: dict[str, int] = field(default_factory=dict[str, int])
     """Counts before truncation, by LightRAG's `processing_info` names."""
     warnings: tuple[str, ...] = ()
+    digests: dict[Subject, str] = field(default_factory=dict[Subject, str])
+    """What a prompt says of the entities and relations whose description is too long for it."""
+
+    @property
+    def is_weak(self) -> bool:
+        return WEAK_EVIDENCE in self.warnings
 
     @property
     def is_empty(self) -> bool:

@@ -9,11 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lightrag_server.core import refusals
 from lightrag_server.core.citations import CitationFilter
 from lightrag_server.core.context import render
 from lightrag_server.core.fusion import interleave
 from lightrag_server.core.passages import Sentence, lexical_scores, names_in, sentences_of
-from lightrag_server.core.prompts import prompt
+from lightrag_server.core.prompts import prompt, template
 from lightrag_server.core.questions import has_pronoun, parts_of, split, with_subject
 from lightrag_server.core.records import Context, Passage, Question, Turn
 from lightrag_server.core.times import asks_when, names_day, points_at_day
@@ -21,7 +22,6 @@ from lightrag_server.errors import InvalidInput
 from lightrag_server.ports.embedding import Embedder
 from lightrag_server.ports.llm import LLM, ChatReply, ChatRequest
 
-NO_CONTEXT = "The documents hold nothing that answers this question. [no-context]"
 Scores = NDArray[np.floating[Any]]
 MAX_QUOTES = 5
 CANDIDATES = 10
@@ -82,8 +82,8 @@ class ExtractiveAnswer:
 
     async def answer(self, question: Question, context: Context) -> AsyncGenerator[str | ChatReply]:
         sentences = sentences_of(context.passages)
-        if not sentences:
-            yield NO_CONTEXT
+        if not sentences or context.is_weak:
+            yield refusals.weak(question.text, context)
             return
         chosen = await self._chosen(question.search_text, sentences, context.passages)
         lines = [f"{s.text} [{context.passages[s.passage].reference_id}]" for s in chosen]
@@ -153,9 +153,11 @@ def _request(question: Question, system: str) -> ChatRequest:
 
 
 def answer_prompt(question: Question, context: Context) -> str:
-    """The system prompt of an answer: instructions and evidence."""
-    extra = f"- {question.user_prompt.strip()}" if question.user_prompt.strip() else ""
-    return prompt("answer", response_type=question.response_type, user_prompt=extra, context=render(context))
+    """The system prompt of an answer: instructions and evidence, and that it is weak where it is."""
+    notes = [template("weak_evidence")] if context.is_weak else []
+    if wish := question.user_prompt.strip():
+        notes.append(f"- {wish}")
+    return prompt("answer", response_type=question.response_type, user_prompt="\n".join(notes), context=render(context))
 
 
 def _passage_share(sentences: Sequence[Sentence], passages: Sequence[Passage]) -> Scores:

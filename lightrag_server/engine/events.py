@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from lightrag_server.core.records import Context, Usage
+from lightrag_server.core.records import Context, Support, Usage
 from lightrag_server.ports.llm import FinishReason
 
 StepName = Literal[
@@ -41,13 +41,15 @@ class Text:
 class Finished:
     """Last. `generated` is False when no model wrote the answer: it quotes, or there was no evidence.
 
-    `finish` is why the writing ended: "length" where the limit of tokens cut it.
+    `finish` is why the writing ended: "length" where the limit of tokens cut it. `supports` are the citations of the
+    answer with the sentences that they rest on.
     """
 
     usage: Usage
     seconds: float
     generated: bool
     finish: FinishReason = "stop"
+    supports: tuple[Support, ...] = ()
 
 
 Event = Step | References | Text | Finished

@@ -10,11 +10,12 @@ SCAN = "scan"
 CLEAR = "clear"
 DROP = "drop"
 RESOLVE = "resolve"
+SUMMARIZE = "summarize"
 
 RESOLVE_DELAY_S = 5.0
 
-ALL = (DROP, COMMIT, CLEAR, SCAN, PREPARE, RESOLVE)
-BACKGROUND = frozenset({RESOLVE})
+ALL = (DROP, COMMIT, CLEAR, SCAN, PREPARE, RESOLVE, SUMMARIZE)
+BACKGROUND = frozenset({RESOLVE, SUMMARIZE})
 """What nobody waits for: a workspace that does no more than this is not busy."""
 
 
@@ -45,3 +46,8 @@ def scan(workspace: str, track_id: str) -> NewJob:
 def resolve(workspace: str, subject: str = "", delay_s: float = 0.0) -> NewJob:
     """Look for entities that may be one; alone with that in its workspace, beside everything else."""
     return NewJob(RESOLVE, workspace, subject, lock=f"resolve:{workspace}", delay_s=delay_s)
+
+
+def summarize(workspace: str, wish: str) -> NewJob:
+    """Have the model shorten the descriptions of a kept wish. Nothing waits for it."""
+    return NewJob(SUMMARIZE, workspace, wish)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncGenerator
@@ -10,15 +11,20 @@ from dataclasses import replace
 
 from pydantic import BaseModel, ValidationError
 
+from lightrag_server.core import lexical, refusals
 from lightrag_server.core.context import estimated_tokens, fit
+from lightrag_server.core.digest import Wording
 from lightrag_server.core.keywords import Keywords, keywords_of
 from lightrag_server.core.prompts import prompt, template
-from lightrag_server.core.records import Context, Mode, Question, Turn, Usage
-from lightrag_server.engine.answers import NO_CONTEXT, Answerer, answer_prompt
+from lightrag_server.core.records import WEAK_EVIDENCE, Context, Mode, Question, Turn, Usage
+from lightrag_server.core.sufficiency import Scale, is_weak
+from lightrag_server.core.support import supports
+from lightrag_server.engine.answers import Answerer, answer_prompt
 from lightrag_server.engine.events import Event, Finished, References, Step, StepName, Text
 from lightrag_server.engine.follow_up import FollowUp
 from lightrag_server.engine.retrieval import Retrieval
 from lightrag_server.engine.scope import Choice, choose
+from lightrag_server.engine.summaries import Summaries
 from lightrag_server.errors import BadReply, InvalidInput
 from lightrag_server.ports.doc_status import DocStatusStore
 from lightrag_server.ports.llm import LLM, ChatReply, ChatRequest, FinishReason
@@ -52,7 +58,9 @@ class Query:
         keyword_llm: LLM | None,
         follow_up: FollowUp,
         max_context_tokens: int,
+        scale: Scale,
         vision: Answerer | None = None,
+        summaries: Summaries | None = None,
     ) -> None:
         self._documents = documents
         self._retrieval = retrieval
@@ -62,6 +70,8 @@ class Query:
         self._keyword_llm = keyword_llm
         self._follow_up = follow_up
         self._max_context_tokens = max_context_tokens
+        self._scale = scale
+        self._summaries = summaries
 
     async def ask(self, question: Question) -> AsyncGenerator[Event, None]:
         """Steps, the references, text deltas, then `Finished`. Closing the generator cancels the vendor call."""
@@ -82,13 +92,15 @@ class Query:
         context = await self._context(question, keywords, choice)
         yield References(context)
         if context.is_empty:
-            yield Text(NO_CONTEXT)
+            yield Text(refusals.nothing_found(question.text))
             yield Finished(usage, time.perf_counter() - began, generated=False)
             return
         yield Step("generating_response")
         async with aclosing(self._answered(question, context, began, usage=usage)) as events:
             async for event in events:
                 yield event
+        if self._summaries:
+            await self._summaries.want(context)
 
     async def retrieve(self, question: Question) -> Context:
         """The evidence alone: no answer, and no LLM call unless keywords are configured to come from one."""
@@ -117,6 +129,7 @@ class Query:
     ) -> AsyncGenerator[Event, None]:
         total = usage or Usage()
         finish: FinishReason = "stop"
+        told: list[str] = []
         answerer = self._answerer_of(question)
         source = answerer.converse(question) if bypass else answerer.answer(question, context)
         async with aclosing(source):
@@ -124,8 +137,11 @@ class Query:
                 if isinstance(item, ChatReply):
                     total, finish = total + item.usage, item.finish_reason
                 else:
+                    told.append(item)
                     yield Text(item)
-        yield Finished(total, time.perf_counter() - began, generated=answerer.is_generative, finish=finish)
+        cited = await asyncio.to_thread(supports, "".join(told), context) if context.references else ()
+        seconds = time.perf_counter() - began
+        yield Finished(total, seconds, generated=answerer.is_generative, finish=finish, supports=cited)
 
     def _answerer_of(self, question: Question) -> Answerer:
         """A question with pictures, in it or in its history, is for the model that sees."""
@@ -146,13 +162,15 @@ class Query:
         instructions = template("answer")
         spent = history + sum(estimated_tokens(t) for t in (instructions, question.text, question.user_prompt))
         budget = replace(question.budget, total=min(question.budget.total, self._max_context_tokens))
-        context = fit(found.evidence, budget, spent)
+        summaries = await self._summaries.known(found.evidence) if self._summaries else {}
+        context = fit(found.evidence, budget, spent, Wording(lexical.query_terms(searched.text), summaries))
+        weakness = (WEAK_EVIDENCE,) if is_weak(searched.text, found.evidence.passages, self._scale) else ()
         return replace(
             context,
             high_keywords=keywords.high,
             low_keywords=keywords.low,
             found=_counted(found.counts, context),
-            warnings=found.warnings,
+            warnings=(*found.warnings, *weakness),
         )
 
     async def _keywords(self, question: Question) -> tuple[Keywords, Usage]:

@@ -14,8 +14,8 @@ from lightrag_server.engine.extraction import KeptReplies, LLMExtractor
 from lightrag_server.engine.stores import Stores
 from lightrag_server.ports.kv import KVStore
 
-ReplyKind = Literal["extract", "query"]
-"""Extraction of chunks, or questions: their keywords and answers. Keys of the cache begin with it."""
+ReplyKind = Literal["extract", "query", "summary"]
+"""Extraction of chunks, questions (their keywords and answers), or descriptions. Keys of the cache begin with it."""
 
 BATCH_KEYS = 1000
 

@@ -145,7 +145,7 @@ class Retrieval:
         dense = {w: s for w, s in places.similarity.items() if ids.window_place(w)[0] in places.chunks}
         scores = _scores(hits, places, dense, walked, self._weights)
         scores = less_crowded(scores, _document_of, self._weights.crowding)
-        return _passages_of(with_floor(ranked(scores), ranked(dense), limit), scores, places.chunks)
+        return _passages_of(with_floor(ranked(scores), ranked(dense), limit), scores, dense, places.chunks)
 
     async def _anchored(self, passages: list[Passage]) -> list[Passage]:
         """Behind a passage that says "this very night", the place before it that says which night it is."""
@@ -240,7 +240,9 @@ def _merged(*groups: Sequence[Relation]) -> list[Relation]:
     return list(merged.values())
 
 
-def _passages_of(places: Sequence[str], scores: Mapping[str, float], chunks: Mapping[str, Chunk]) -> list[Passage]:
+def _passages_of(
+    places: Sequence[str], scores: Mapping[str, float], dense: Mapping[str, float], chunks: Mapping[str, Chunk]
+) -> list[Passage]:
     """Places as passages, best first. Chosen windows of one chunk that touch become one passage."""
     chosen: dict[str, list[int]] = {}
     for chunk_id, number in map(ids.window_place, places):
@@ -249,8 +251,9 @@ def _passages_of(places: Sequence[str], scores: Mapping[str, float], chunks: Map
     passages: list[Passage] = []
     for chunk_id, numbers in chosen.items():
         for run in _runs(sorted(numbers)):
-            score = max(scores[ids.window_id(chunk_id, n)] for n in run)
-            passages.append(_passage(chunks[chunk_id], run, score))
+            own = [ids.window_id(chunk_id, n) for n in run]
+            similarity = max((dense[w] for w in own if w in dense), default=None)
+            passages.append(_passage(chunks[chunk_id], run, max(scores[w] for w in own), similarity))
     return sorted(passages, key=lambda p: (-p.score, p.chunk_id, p.start))
 
 
@@ -264,7 +267,7 @@ def _runs(numbers: Sequence[int]) -> list[list[int]]:
     return runs
 
 
-def _passage(chunk: Chunk, run: Sequence[int], score: float) -> Passage:
+def _passage(chunk: Chunk, run: Sequence[int], score: float, similarity: float | None = None) -> Passage:
     windows = [chunk.windows[n] for n in run]
     start, end = windows[0].start, windows[-1].end
     return Passage(
@@ -279,4 +282,6 @@ def _passage(chunk: Chunk, run: Sequence[int], score: float) -> Passage:
         headings=chunk.headings,
         first_page=windows[0].page,
         last_page=windows[-1].page,
+        similarity=similarity,
+        pages=chunk.pages,
     )

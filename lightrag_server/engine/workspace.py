@@ -21,6 +21,7 @@ from lightrag_server.engine.replies import ExtractionReplies
 from lightrag_server.engine.resolve import Resolve
 from lightrag_server.engine.status import Pipeline
 from lightrag_server.engine.stores import Stores
+from lightrag_server.engine.summaries import Summaries
 from lightrag_server.engine.workspace_settings import WorkspaceSettings, stored_settings
 from lightrag_server.errors import DimensionMismatch
 from lightrag_server.ports.directory import WorkspaceRow
@@ -47,6 +48,8 @@ class Workspace:
     clear: Clear
     drop: Drop
     query: Query
+    summaries: Summaries | None
+    """None where descriptions are not summarised."""
     ingest_settings: IngestSettings
     query_settings: QuerySettings
     """What holds here, and for questions that leave it open: the workspace's own settings over the server's."""

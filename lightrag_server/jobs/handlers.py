@@ -11,7 +11,7 @@ from lightrag_server.engine import job_kinds
 from lightrag_server.engine.clock import Clock
 from lightrag_server.engine.versions import give_up
 from lightrag_server.engine.workspace import Workspace, Workspaces
-from lightrag_server.errors import ExtractionFailed, JobLost, LightRAGError, RetryableError
+from lightrag_server.errors import ExtractionFailed, JobLost, LightRAGError, ProviderError, RetryableError
 from lightrag_server.ports.jobs import Job, JobQueue
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ class Handlers:
             job_kinds.CLEAR: self._clear,
             job_kinds.DROP: self._drop,
             job_kinds.RESOLVE: self._resolve,
+            job_kinds.SUMMARIZE: self._summarize,
         }
 
     async def run(self, job: Job) -> None:
@@ -125,6 +126,19 @@ class Handlers:
         workspace = await self._workspaces.get(job.workspace)
         await workspace.drop.run(job.fence)
         log.info("deleted workspace=%s", job.workspace)
+
+    async def _summarize(self, job: Job) -> None:
+        """A model that fails is not asked again before a question needs the summaries again."""
+        workspace = await self._workspaces.get(job.workspace)
+        if workspace.summaries is None:
+            return
+        try:
+            count = await workspace.summaries.make(job.subject)
+        except ProviderError as error:
+            log.warning("no summaries workspace=%s: %s", job.workspace, error)
+            return
+        if count:
+            await self._queue.note(job.workspace, f"{count} description(s) summarised by one LLM call")
 
 
 def _failed_chunks(error: Exception) -> dict[str, object]:

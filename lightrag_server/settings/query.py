@@ -38,6 +38,24 @@ class QuerySettings(Group):
         "How a question that rests on the conversation (why?, and his partner?) is completed for the search; "
         "llm spends a call on those alone.",
     )
+    summaries: bool = setting(
+        "SUMMARIES",
+        False,
+        "Have the model summarise, after an answer, descriptions that were too long for its prompt: at most one more "
+        "LLM call per question, none where they are kept. Without it the sentences that fit the question are shown.",
+    )
+    force_llm_summary_on_merge: int = setting(
+        "FORCE_LLM_SUMMARY_ON_MERGE", 8, "Parts of a description from which on a summary is made of it.", ge=2
+    )
+    summary_max_tokens: int = setting(
+        "SUMMARY_MAX_TOKENS", 1200, "Length from which on a description is summarised in any case.", unit="tokens", ge=1
+    )
+    summary_context_tokens: int = setting(
+        "SUMMARY_CONTEXT_SIZE", 12000, "Descriptions that one call may hold.", unit="tokens", ge=1
+    )
+    summary_length: int = setting(
+        "SUMMARY_LENGTH_RECOMMENDED", 100, "Length asked of a summary; prompts show 200.", unit="tokens", ge=10
+    )
     response_type: str = setting("RESPONSE_TYPE", "Multiple Paragraphs", "Form of answers.")
     enable_llm_cache: bool = setting(
         "ENABLE_LLM_CACHE", True, "Keep answers; a kept one is used only for the same prompt, evidence included."

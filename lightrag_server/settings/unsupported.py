@@ -10,7 +10,6 @@ from fnmatch import fnmatchcase
 
 _LOG = "log lines go to standard error; let the service manager keep and rotate them"
 _QUEUES = "stages have no queues of their own; MAX_PARALLEL_INSERT and MAX_ASYNC_LLM bound the work"
-_SUMMARY = "descriptions are folded without LLM calls"
 _SOURCES = "sources of an entity are kept whole and bounded where they are read"
 _PARSERS = "one set of built-in parsers reads all supported formats"
 _MARKDOWN = "images that a document links to are never fetched"
@@ -61,10 +60,6 @@ UNSUPPORTED: dict[str, str] = {
     "PROMPT_DIR": "prompts are part of the package",
     "USER_PROMPT_PREFIX": "the request's user_prompt is used as it is",
     "USER_PROMPT_PREFIX_FILE": "the request's user_prompt is used as it is",
-    "FORCE_LLM_SUMMARY_ON_MERGE": _SUMMARY,
-    "SUMMARY_MAX_TOKENS": _SUMMARY,
-    "SUMMARY_CONTEXT_SIZE": _SUMMARY,
-    "SUMMARY_LENGTH_RECOMMENDED": _SUMMARY,
     "MAX_SOURCE_IDS_PER_ENTITY": _SOURCES,
     "MAX_SOURCE_IDS_PER_RELATION": _SOURCES,
     "SOURCE_IDS_LIMIT_METHOD": _SOURCES,

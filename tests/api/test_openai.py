@@ -80,7 +80,7 @@ def test_an_answer_reads_as_openais(server: Server, client: openai.OpenAI, path:
         {
             "reference_id": "1",
             "file_path": "carol.txt",
-            "spans": [{"start": 0, "end": 304, "page": None}],
+            "spans": [{"start": 68, "end": 162, "page": None}],
         }
     ]
 

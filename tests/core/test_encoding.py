@@ -97,6 +97,7 @@ chunks = st.builds(
     first_page=optional_page,
     last_page=optional_page,
     file_path=texts,
+    pages=st.lists(st.tuples(numbers, numbers), max_size=3).map(tuple),
 )
 extractions = st.builds(
     Extraction,

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightrag_server.core.citations import CitationFilter, checked, marks
-from lightrag_server.core.context import Evidence, fit, number_sources, render
+from lightrag_server.core.context import Evidence, fit, joined, number_sources, render
+from lightrag_server.core.digest import Wording
 from lightrag_server.core.fusion import (
     dense_margins,
     interleave,
@@ -49,16 +50,50 @@ def test_sentences_cover_all_that_is_not_white_space(text: str) -> None:
     ("text", "expected"),
     [
         ("He died [1].", "He died [1]."),
-        ("He died [7].", "He died ."),
+        ("He died [7].", "He died."),
         ("He died [1, 7].", "He died [1]."),
         ("a[0] and [see 1]", "a and [see 1]"),
+        ("He died [7] [8] there.", "He died there."),
+        ("[7] He died.\n- [8] Alone.", "He died.\n- Alone."),
+        ("He died [^1], alone【2】.", "He died [1], alone[2]."),
+        ("He died [1-3].", "He died [1, 2]."),
+        ("He died [ref 1] [Source 2] [Reference: 7].", "He died [1] [2]."),
+        ("他去世了［1］，见【来源 9】。", "他去世了[1]，见。"),
+        ("He died in [1843].", "He died in [1843]."),
+        ("See [7](https://example.org/7) and [8].", "See [7](https://example.org/7) and."),
+        ("Write `a[7]`, not [7].", "Write `a[7]`, not."),
+        ("```py\nx = a[7]\n```\nDone [7].", "```py\nx = a[7]\n```\nDone."),
+        ("One `tick [7]\nand [7] two.", "One `tick [7]\nand two."),
     ],
 )
 def test_marks_of_unknown_sources_are_removed(text: str, expected: str) -> None:
     assert checked(text, ["1", "2"]) == expected
 
 
-@given(st.lists(st.sampled_from(["[", "]", "1", "9", ", ", "text ", "[1]", "[9]", "[[", "2"]), max_size=30))
+_PIECES = [
+    "[",
+    "]",
+    "1",
+    "9",
+    ", ",
+    "text ",
+    "[1]",
+    "[9]",
+    "[[",
+    "2",
+    "`",
+    "``",
+    "```",
+    "\n",
+    "(a)",
+    " ",
+    "【",
+    "】",
+    "-",
+]
+
+
+@given(st.lists(st.sampled_from(_PIECES), max_size=30))
 def test_a_stream_is_checked_as_its_whole_text_would_be(deltas: list[str]) -> None:
     citations = CitationFilter(["1", "2"])
     streamed = "".join(piece for delta in deltas for piece in citations.feed(delta)) + "".join(citations.flush())
@@ -68,8 +103,8 @@ def test_a_stream_is_checked_as_its_whole_text_would_be(deltas: list[str]) -> No
 def test_a_stream_without_marks_is_not_held_back() -> None:
     citations = CitationFilter(["1"])
     assert list(citations.feed("Scrooge was a miser")) == ["Scrooge was a miser"]
-    assert list(citations.feed(" [")) == [" "]
-    assert list(citations.feed("1] and")) == ["[1] and"]
+    assert list(citations.feed(" [")) == []
+    assert list(citations.feed("1] and")) == [" [1] and"]
 
 
 def test_words_speak_up_as_far_as_the_best_stands_out():
@@ -132,14 +167,45 @@ def test_sources_are_numbered_by_their_best_passage() -> None:
 
 def test_passages_stop_at_the_budget_but_one_always_stays() -> None:
     evidence = Evidence([], [], [passage("a", 0.9), passage("b", 0.8), passage("c", 0.7)])
-    roomy = fit(evidence, Budget(10, 10, 400), spent=0)
-    tight = fit(evidence, Budget(10, 10, 1), spent=0)
+    roomy = fit(evidence, Budget(10, 10, 400), spent=0, wording=Wording())
+    tight = fit(evidence, Budget(10, 10, 1), spent=0, wording=Wording())
     assert len(roomy.passages) == 2
     assert [p.document_id for p in tight.passages] == ["a"]
 
 
+TEXT = "Marley was dead. There is no doubt whatever about that. Scrooge signed it."
+
+
+def piece(start: int, end: int, score: float, page: int = 1) -> Passage:
+    text = TEXT[start:end]
+    return Passage(
+        f"d-chunk-{page:03d}", "d", "d.txt", text, start, end, 10, score, (), page, page, pages=((start, page),)
+    )
+
+
+def test_neighbouring_passages_become_one_without_repeating_their_overlap() -> None:
+    [whole] = joined([piece(10, 60, 0.9, 2), piece(0, 16, 0.5), piece(61, len(TEXT), 0.1, 3)])
+    assert whole.text == TEXT[:60] + "\n" + TEXT[61:]
+    assert (whole.start, whole.end, whole.score, whole.chunk_id) == (0, len(TEXT), 0.9, "d-chunk-002")
+    assert (whole.first_page, whole.last_page, whole.pages) == (1, 3, ((0, 1), (10, 2), (61, 3)))
+
+
+def test_a_passage_within_another_adds_nothing() -> None:
+    [whole] = joined([piece(5, 9, 0.2, 2), piece(0, 30, 0.1)])
+    assert whole.text == TEXT[:30]
+    assert whole.end == 30
+
+
+def test_passages_of_a_document_stand_in_the_order_of_its_text_and_keep_their_rank_outside_of_prompts() -> None:
+    passages = [piece(50, 60, 0.9), passage("other", 0.8), piece(0, 5, 0.7)]
+    context = fit(Evidence([], [], passages), Budget(10, 10, 1000), spent=0, wording=Wording())
+    assert [p.start for p in context.passages] == [50, 0, 0]
+    prompt = render(context)
+    assert prompt.index(TEXT[:5]) < prompt.index(TEXT[50:60]) < prompt.index("text of other")
+
+
 def test_the_rendered_context_lists_the_numbered_sources() -> None:
-    context = fit(Evidence([], [], [passage("a", 0.9)]), Budget(10, 10, 1000), spent=0)
+    context = fit(Evidence([], [], [passage("a", 0.9)]), Budget(10, 10, 1000), spent=0, wording=Wording())
     text = render(context)
     assert '"reference_id":"1"' in text
     assert text.endswith("[1] a.txt")

@@ -27,9 +27,9 @@ from lightrag_server.api.streaming import (
     unless_gone,
 )
 from lightrag_server.bootstrap import App
+from lightrag_server.core import refusals
 from lightrag_server.core.context import render as context_text
 from lightrag_server.core.records import Budget, Question, Turn, Usage
-from lightrag_server.engine.answers import NO_CONTEXT
 from lightrag_server.engine.events import Finished, References, Step, Text
 from lightrag_server.engine.workspace import Workspace
 from lightrag_server.errors import InvalidInput
@@ -143,7 +143,7 @@ async def _without_answer(workspace: Workspace, asked: QueryRequest, wanted: Que
     context = await workspace.query.retrieve(wanted)
     text = context_text(context) if asked.only_need_context else workspace.query.prompt(wanted, context)
     if context.is_empty and wanted.mode != "bypass":
-        text = NO_CONTEXT
+        text = refusals.nothing_found(wanted.text)
     return Answer(text, context, Usage(), time.perf_counter() - began, is_generated=False)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from lightrag_server.core.records import Context, Entity, Mode, Relation
+from lightrag_server.core.records import Context, Entity, Mode, Relation, Span
 
 SEPARATOR = "<SEP>"
 NAIVE_INFO = ("total_chunks_found", "final_chunks_count")
@@ -27,12 +28,16 @@ def references(context: Context, *, with_content: bool = False) -> list[dict[str
         row: dict[str, Any] = {
             "reference_id": reference.id,
             "file_path": reference.file_path,
-            "spans": [{"start": start, "end": end, "page": page} for start, end, page in reference.spans],
+            "spans": places(reference.spans),
         }
         if with_content:
             row["content"] = [p.text for p in context.passages if p.reference_id == reference.id]
         rows.append(row)
     return rows
+
+
+def places(spans: Iterable[Span]) -> list[dict[str, int | None]]:
+    return [{"start": start, "end": end, "page": page} for start, end, page in spans]
 
 
 def data(context: Context) -> dict[str, Any]:

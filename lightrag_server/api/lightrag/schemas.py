@@ -287,7 +287,8 @@ class ReferenceSpan(BaseModel):
 
 
 class ReferenceItem(BaseModel):
-    """`spans` are the places the answer rests on, best first; LightRAG names the file only."""
+    """`spans` are the places the answer rests on: the sentences that it cites, where they were found, else passages,
+    best first. LightRAG names the file only."""
 
     reference_id: str
     file_path: str

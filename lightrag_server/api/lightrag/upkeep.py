@@ -20,14 +20,16 @@ router = APIRouter(prefix="/documents", tags=["documents"], route_class=GuardedR
 class ClearCacheRequest(BaseModel):
     modes: list[Mode | Literal["default"]] | None = Field(
         None,
-        description="`default` stands for extraction, every query mode for questions. Unset or empty: everything.",
+        description="`default` stands for extraction and summaries, every query mode for questions. Unset or empty: "
+        "everything.",
         examples=[["default"]],
     )
 
     def kinds(self) -> set[ReplyKind]:
         if not self.modes:
-            return {"extract", "query"}
-        return {"extract" if mode == "default" else "query" for mode in self.modes}
+            return {"extract", "summary", "query"}
+        of_mode: dict[bool, set[ReplyKind]] = {True: {"extract", "summary"}, False: {"query"}}
+        return set[ReplyKind]().union(*(of_mode[mode == "default"] for mode in self.modes))
 
 
 class ClearCacheResponse(BaseModel):

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from lightrag_server.core.citations import marks
 from lightrag_server.core.context import estimated_tokens
-from lightrag_server.core.records import Context, Question
+from lightrag_server.core.records import Context, Question, Reference
+from lightrag_server.core.support import resting
 from lightrag_server.engine.events import Event, Finished, References, Step, Text
 
 VERSION = "0.9.3"
@@ -119,7 +120,8 @@ class Reply:
                 return event.delta
             case Finished():
                 self._last = event
-                return sources("".join(self._parts), self._context) if self._with_sources else ""
+                rested = resting(self._context, event.supports)
+                return sources("".join(self._parts), rested) if self._with_sources else ""
             case Step():
                 pass
         return ""
@@ -158,7 +160,12 @@ def sources(text: str, context: Context) -> str:
     """A list of the sources that the text cites, or of all where it cites none; empty where there is none."""
     cited = {number for _, _, number in marks(text)}
     chosen = [r for r in context.references if r.id in cited] or context.references
-    return "".join(("\n\n", *(f"- [{r.id}] {r.file_path}\n" for r in chosen))).rstrip() if chosen else ""
+    return "".join(("\n\n", *(f"- [{r.id}] {_with_pages(r)}\n" for r in chosen))).rstrip() if chosen else ""
+
+
+def _with_pages(reference: Reference) -> str:
+    pages = sorted({page for _, _, page in reference.spans if page is not None})
+    return f"{reference.file_path}, p. {', '.join(map(str, pages))}" if pages else reference.file_path
 
 
 def _asked_tokens(question: Question) -> int:

@@ -12,13 +12,13 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from lightrag_server.api.lightrag.render import references
+from lightrag_server.api.lightrag.render import places, references
 from lightrag_server.api.openai.models import FAMILY
 from lightrag_server.api.questions import Answer
 from lightrag_server.api.streaming import event
 from lightrag_server.core.citations import marks
 from lightrag_server.core.context import estimated_tokens
-from lightrag_server.core.records import Context, Question, Reference, Usage
+from lightrag_server.core.records import Context, Question, Reference, Span, Support, Usage
 from lightrag_server.ports.llm import FinishReason
 
 MODELS_SINCE = 1_760_000_000
@@ -39,7 +39,7 @@ class Reply:
             "role": "assistant",
             "content": answer.text,
             "refusal": None,
-            "annotations": citations(answer.text, answer.context, self.base_url),
+            "annotations": citations(answer.text, answer.context, self.base_url, answer.supports),
         }
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason(answer.finish)}
         return {
@@ -72,18 +72,21 @@ def usage(counted: Usage, question: Question, text: str) -> dict[str, int]:
     return {"prompt_tokens": asked, "completion_tokens": answered, "total_tokens": asked + answered}
 
 
-def citations(text: str, context: Context, base_url: str) -> list[dict[str, Any]]:
+def citations(text: str, context: Context, base_url: str, supports: Sequence[Support]) -> list[dict[str, Any]]:
     """One for each mark in the text; a source without a mark has one at the end, so that none is missing."""
+    spans = {(s.start, s.reference_id): s.span for s in supports}
     known = {reference.id: reference for reference in context.references}
     cited = [(start, end, number) for start, end, number in marks(text) if number in known]
     missing = [number for number in known if number not in {mark[2] for mark in cited}]
-    places = [*cited, *((len(text), len(text), number) for number in missing)]
-    return [_annotation(start, end, known[number], base_url) for start, end, number in places]
+    noted = [*cited, *((len(text), len(text), number) for number in missing)]
+    return [_annotation(start, end, known[n], base_url, spans.get((start, n))) for start, end, n in noted]
 
 
-def _annotation(start: int, end: int, reference: Reference, base_url: str) -> dict[str, Any]:
+def _annotation(start: int, end: int, reference: Reference, base_url: str, span: Span | None) -> dict[str, Any]:
     url = f"{base_url}documents/{quote(reference.document_id, safe='')}"
-    place = {"start_index": start, "end_index": end, "title": reference.file_path, "url": url}
+    place: dict[str, Any] = {"start_index": start, "end_index": end, "title": reference.file_path, "url": url}
+    if span:
+        place["spans"] = places([span])
     return {"type": "url_citation", "url_citation": place}
 
 

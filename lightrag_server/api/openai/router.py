@@ -178,7 +178,7 @@ async def _chunks(
                 yield reply.chunk({"content": item.delta}, **more)
             elif isinstance(item, Finished):
                 text = "".join(parts)
-                notes = render.citations(text, context, reply.base_url)
+                notes = render.citations(text, context, reply.base_url, item.supports)
                 yield reply.chunk({"annotations": notes}, render.finish_reason(item.finish), **more)
                 if with_usage:
                     yield reply.usage_chunk(render.usage(item.usage, question, text))

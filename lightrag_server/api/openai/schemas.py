@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from lightrag_server.api.filters import DocumentsFilter
-from lightrag_server.api.lightrag.schemas import Keyword, ReferenceItem
+from lightrag_server.api.lightrag.schemas import Keyword, ReferenceItem, ReferenceSpan
 
 MAX_INPUTS = 2048
 MAX_INPUT_CHARS = 131_072
@@ -111,12 +111,14 @@ class CompletionUsage(BaseModel):
 
 
 class UrlCitation(BaseModel):
-    """Where in the answer a source is cited, in characters, and the address of the document in this server."""
+    """Where in the answer a source is cited, in characters, and the address of the document in this server. `spans`
+    is the sentence of the document that says so, where one was found."""
 
     start_index: int
     end_index: int
     title: str
     url: str
+    spans: list[ReferenceSpan] | None = None
 
 
 class Annotation(BaseModel):

@@ -47,7 +47,7 @@ def chunk_document(
     starts = [section.start for section in sections]
     chunks: list[Chunk] = []
     for index, piece in enumerate(_distinct(_pieces(parsed, spec, ruler, former), ruler)):
-        first_page, last_page = _pages(parsed.pages, piece)
+        pages = _pages(parsed.pages, piece)
         chunks.append(
             Chunk(
                 id=ids.chunk_id(document_id, index),
@@ -58,13 +58,14 @@ def chunk_document(
                 start=piece.start,
                 end=piece.end,
                 windows=tuple(
-                    replace(window, page=_pages(parsed.pages, Piece(window.start, window.end))[0])
+                    replace(window, page=_first(_pages(parsed.pages, Piece(window.start, window.end))))
                     for window in cut_windows(ruler, _new_text(ruler, piece, chunks), spec)
                 ),
                 headings=path_of(sections, starts, piece),
-                first_page=first_page,
-                last_page=last_page,
+                first_page=_first(pages),
+                last_page=_first(pages[-1:]),
                 file_path=file_path,
+                pages=tuple((max(page.start, piece.start), page.number) for page in pages),
             )
         )
     return chunks
@@ -109,10 +110,14 @@ def _new_text(ruler: Ruler, piece: Piece, before: Sequence[Chunk]) -> Piece:
     return ruler.trimmed(Piece(before[-1].end, piece.end)) or piece
 
 
-def _pages(pages: Sequence[PageSpan], piece: Piece) -> tuple[int | None, int | None]:
-    """The first and last page that the piece touches; a gap between two pages counts to the one before."""
+def _first(pages: Sequence[PageSpan]) -> int | None:
+    return pages[0].number if pages else None
+
+
+def _pages(pages: Sequence[PageSpan], piece: Piece) -> Sequence[PageSpan]:
+    """The pages that the piece touches; a gap between two pages counts to the one before."""
     if not pages:
-        return None, None
+        return ()
     first = max(bisect_right(pages, piece.start, key=lambda page: page.start) - 1, 0)
     last = max(bisect_left(pages, piece.end, key=lambda page: page.start) - 1, first)
-    return pages[first].number, pages[last].number
+    return pages[first : last + 1]
