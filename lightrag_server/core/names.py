@@ -191,13 +191,18 @@ def blocks_of(name: str, *, is_person: bool = False) -> frozenset[str]:
     """Keys such that two names that are related share one; names that are not may share one too. People also meet
     those of whom one word is the name."""
     core = _read(name).core
-    blocks = {f"n:{compact_form(name)}"}
+    blocks = {form_block(name)}
     blocks |= {f"a:{letters}" for letters in (*initials_of(name), *filter(None, (acronym_of(name),)))}
     if 2 <= len(core) <= 4 and not any(map(_HAS_DIGIT.search, core)):
         blocks.add(f"i:{core[0][0]} {core[-1]}")
     if is_person:
         blocks |= {f"w:{core[0]}", f"w:{core[-1]}"}
     return frozenset(blocks)
+
+
+def form_block(name: str) -> str:
+    """The block of names with one `compact_form`."""
+    return f"n:{compact_form(name)}"
 
 
 @lru_cache(maxsize=16_384)

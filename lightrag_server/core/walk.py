@@ -1,8 +1,8 @@
 """Personalised PageRank over chunks and entities, on the small part of the graph that a question reaches.
 
 Chunks are nodes beside entities (HippoRAG 2, arXiv 2502.14802). Edges run both ways: a chunk mentions an entity, a
-chunk relates two entities, and a name contains another, which stands for near-identical names and is taken back
-by not walking it. What a node passes on is shared among its edges.
+chunk relates two entities, and two names are nearly the same or one within the other: edges that hold for one question,
+so that there is nothing to take back. What a node passes on is shared among its edges.
 """
 
 from __future__ import annotations
@@ -50,15 +50,21 @@ class Neighbourhood:
                     self._join(chunk, self._number(self._entities, subject), self._weights.mentions)
             for subject in subjects:
                 a, separator, b = subject.partition(PAIR_SEPARATOR)
-                if separator and a in self._entities and b in self._entities:
-                    self._join(self._entities[a], self._entities[b], self._weights.relations)
+                if separator:
+                    self._join_entities(a, b, self._weights.relations)
 
-    def join_names(self, keys: Collection[str]) -> None:
-        """Tie entities to those whose names are within theirs, as far as both are there. Once for each key."""
+    def join_names(self, keys: Collection[str], alike: Mapping[str, Collection[str]]) -> None:
+        """Tie entities to those whose names are within theirs, and to those of nearly the same name, as far as both are
+        there. Once for each key."""
         for key in keys:
             for span, share in spans_of(key):
-                if key in self._entities and span in self._entities:
-                    self._join(self._entities[key], self._entities[span], self._weights.names_within * share)
+                self._join_entities(key, span, self._weights.names_within * share)
+            for other in alike.get(key, ()):
+                self._join_entities(key, other, self._weights.names_alike)
+
+    def _join_entities(self, one: str, other: str, weight: float) -> None:
+        if one in self._entities and other in self._entities:
+            self._join(self._entities[one], self._entities[other], weight)
 
     def spread(self, entities: Mapping[str, float], chunks: Mapping[str, float]) -> Mass:
         """Where the mass of some entities and chunks goes; what is not there is passed over."""

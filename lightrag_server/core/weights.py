@@ -19,6 +19,7 @@ class Weights:
     mentions: float = 1.0
     relations: float = 1.0
     names_within: float = 0.7
+    names_alike: float = 1.0
     damping: float = 0.5
     """Share of its mass that a node passes on; the rest starts anew."""
 

@@ -30,6 +30,7 @@ from lightrag_server.core.questions import has_pronoun, split, with_subject
 from lightrag_server.core.records import Chunk, Entity, Pair, Passage, Question, Relation, Subject
 from lightrag_server.core.times import asks_when, names_day, points_at_day
 from lightrag_server.core.weights import Weights
+from lightrag_server.engine.alike import Alike
 from lightrag_server.engine.places import Places, windows_of
 from lightrag_server.engine.reranking import reranked
 from lightrag_server.engine.scope import Choice, Knowledge, within
@@ -132,7 +133,8 @@ class Retrieval:
         places = Places(self._knowledge, hits)
         walked: list[str] = []
         if question.mode != "naive":
-            walked = await Walk(self._knowledge.graph, places, self._weights).ranking(hits)
+            alike = Alike(self._stores.name_blocks)
+            walked = await Walk(self._knowledge.graph, alike, places, self._weights).ranking(hits)
         passages = await self._ranked(question, hits, places, walked)
         if follow_up := _follow_up(question.text, passages):
             hits = await self._searches.followed(question, hits, follow_up)

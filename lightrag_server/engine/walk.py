@@ -1,19 +1,21 @@
 """From what a question names and states to the chunks that answer it: a walk over a bounded part of the graph.
 
-Four batch calls to any graph store, whatever its size: the chunks of the seeds, what those and the similar chunks
-speak of, the chunks of the entities that the mass then gathers at, and what these speak of.
+Two batch calls to any graph store, made twice, whatever its size: the chunks of the seeds and what those and the
+similar chunks speak of; then the same for the entities at which the mass has gathered.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from lightrag_server.core import ids
 from lightrag_server.core.fusion import ranked, scaled
 from lightrag_server.core.spans import spans_of
 from lightrag_server.core.walk import Mass, Neighbourhood
 from lightrag_server.core.weights import Weights
+from lightrag_server.engine.alike import Alike
 from lightrag_server.engine.places import Places
 from lightrag_server.engine.scope import Graph
 from lightrag_server.engine.searches import Hits
@@ -31,9 +33,22 @@ SIMILAR_CHUNKS = 40
 LEXICAL_CHUNKS = 20
 
 
+@dataclass(frozen=True, slots=True)
+class Around:
+    """The chunks that tell of some entities, of those whose names are within theirs, and of those `alike` in name."""
+
+    chunks: dict[str, list[str]]
+    alike: dict[str, list[str]]
+
+    def of(self, keys: Collection[str]) -> set[str]:
+        names = {name for key in keys for name in (*_with_spans(key), *self.alike.get(key, ()))}
+        return {chunk_id for name in names for chunk_id in self.chunks.get(name, ())}
+
+
 class Walk:
-    def __init__(self, graph: Graph, places: Places, weights: Weights) -> None:
+    def __init__(self, graph: Graph, alike: Alike, places: Places, weights: Weights) -> None:
         self._graph = graph
+        self._alike = alike
         self._places = places
         self._weights = weights
         self._near = Neighbourhood(weights)
@@ -45,30 +60,29 @@ class Walk:
         """Chunks by the mass that reaches them, best first; empty where the question names and states nothing known."""
         facts = _facts(hits.facts)
         names = hits.names or _steep(hits.entities)
-        found = await self._chunks_around([*names, *facts], SEED_CHUNKS)
-        seeds = _seeds(names, facts, {key: len(chunk_ids) for key, chunk_ids in found.items()}, self._weights)
+        around = await self._around([*names, *facts], SEED_CHUNKS)
+        seeds = _seeds(names, facts, {key: len(chunk_ids) for key, chunk_ids in around.chunks.items()}, self._weights)
         if not seeds:
             return []
-        near = {i for key in seeds for span in _with_spans(key) for i in found.get(span, ())}
-        await self._add([*_chunks_in(hits), *near], seeds)
+        await self._add([*_chunks_in(hits), *around.of(seeds)], seeds, around)
         mass = self._spread(seeds)
         bridges = [key for key in ranked(mass.entities, BRIDGES) if key not in seeds]
-        beyond = await self._chunks_around(bridges, BRIDGE_CHUNKS)
-        await self._add({i for chunk_ids in beyond.values() for i in chunk_ids}, bridges)
+        beyond = await self._around(bridges, BRIDGE_CHUNKS)
+        await self._add(beyond.of(bridges), bridges, beyond)
         return ranked(self._spread(seeds).chunks)
 
-    async def _chunks_around(self, keys: Collection[str], limit: int) -> dict[str, list[str]]:
-        """Chunks of entities, and of those whose names are within theirs."""
-        wanted = {span for key in keys for span in _with_spans(key)} - self._reached
+    async def _around(self, keys: Collection[str], limit: int) -> Around:
+        alike = await self._alike.of(keys)
+        wanted = {name for key in keys for name in (*_with_spans(key), *alike.get(key, ()))} - self._reached
         self._reached |= wanted
-        return await self._graph.chunks_of(wanted, limit)
+        return Around(await self._graph.chunks_of(wanted, limit), alike)
 
-    async def _add(self, chunk_ids: Collection[str], keys: Collection[str]) -> None:
+    async def _add(self, chunk_ids: Collection[str], keys: Collection[str], around: Around) -> None:
         fresh = [i for i in dict.fromkeys(chunk_ids) if i not in self._known]
         self._known.update(fresh)
         told, _ = await asyncio.gather(self._graph.subjects_of(fresh), self._places.add(fresh))
         self._near.add({i: told.get(i, ()) for i in fresh if i in self._places.chunks})
-        self._near.join_names(keys)
+        self._near.join_names(keys, around.alike)
 
     def _spread(self, seeds: Mapping[str, float]) -> Mass:
         similar = scaled(self._places.best())

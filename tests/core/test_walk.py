@@ -20,7 +20,7 @@ TOLD = {
 def walked(told: dict[str, list[str]], weights: Weights | None = None, names: tuple[str, ...] = ()) -> Neighbourhood:
     near = Neighbourhood(weights or Weights())
     near.add(told)
-    near.join_names(names)
+    near.join_names(names, {})
     return near
 
 
@@ -51,6 +51,14 @@ def test_a_name_leads_to_the_name_within_it():
     assert walked(told).spread({"west chicago high school": 1.0}, {}).chunks[SECOND_HOP] == 0
     joined = walked(told, names=("west chicago high school",))
     assert joined.spread({"west chicago high school": 1.0}, {}).chunks[SECOND_HOP] > 0
+
+
+def test_a_name_leads_to_one_that_is_nearly_the_same():
+    told = {FIRST_HOP: ["blue mills"], SECOND_HOP: ["blue mill"]}
+    near = walked(told)
+    assert near.spread({"blue mills": 1.0}, {}).chunks[SECOND_HOP] == 0
+    near.join_names(["blue mills"], {"blue mills": ["blue mill", "unknown"]})
+    assert near.spread({"blue mills": 1.0}, {}).chunks[SECOND_HOP] > 0
 
 
 def test_nothing_spreads_from_nothing():
