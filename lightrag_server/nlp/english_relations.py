@@ -34,6 +34,8 @@ def statements(sentence: Span) -> Iterator[Statement]:
             yield from _owned(token, token.head)
         if token.dep_ == "compound" and token.pos_ == "NOUN" and token.head.pos_ == "PROPN":
             yield from _roles(token.head, token)
+        if token.dep_ == "prep" and token.head.pos_ == "PROPN":
+            yield from (Statement(token.head.i, target.i, token.lower_) for target in _prepositional(token))
 
 
 def _of_verb(verb: Token) -> Iterator[Statement]:
@@ -94,7 +96,7 @@ def _equated(subject: Token, noun: Token) -> Iterator[Statement]:
 def _roles(subject: Token, noun: Token) -> Iterator[Statement]:
     role = noun.lemma_.lower()
     for child in noun.children:
-        if child.dep_ == "poss" or (child.dep_ == "compound" and child.pos_ == "PROPN"):
+        if child.dep_ == "poss" or (child.dep_ == "compound" and child.pos_ == "PROPN" and noun.pos_ == "NOUN"):
             yield Statement(subject.i, child.i, role)
         elif child.dep_ == "prep":
             for target in _prepositional(child):
