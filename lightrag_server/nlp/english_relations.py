@@ -53,20 +53,27 @@ def _subjects(verb: Token) -> list[Token]:
         return _subjects(verb.head)
     is_relative = verb.dep_ == "relcl" and all(subject.lower_ in _RELATIVES for subject in own)
     if is_relative or verb.dep_ == "acl":
-        own = [verb.head]
+        own = [verb.head, *_described(verb.head)]
     return [token for subject in own for token in (subject, *subject.conjuncts)]
+
+
+def _described(noun: Token) -> list[Token]:
+    """What a noun says something of: the ship in `the ship is a ferry built by …`."""
+    if noun.dep_ == "appos":
+        return [noun.head]
+    return [child for child in noun.head.children if child.dep_ in _SUBJECTS] if noun.dep_ == "attr" else []
 
 
 def _complements(verb: Token) -> Iterator[tuple[str, Token]]:
     """Objects with the words that lead to them: `study at`, `born in`, `not pay`."""
     phrase = _phrase(verb)
     for child in verb.children:
-        if child.dep_ in (*_OBJECTS, "attr"):
-            for target in (child, *child.conjuncts):
-                yield phrase, target
-        elif child.dep_ in ("prep", "agent"):
+        if child.dep_ in ("prep", "agent") or (child.dep_ == "dative" and child.pos_ == "ADP"):
             for target in _prepositional(child):
                 yield f"{phrase} {child.lower_}", target
+        elif child.dep_ in (*_OBJECTS, "attr"):
+            for target in (child, *child.conjuncts):
+                yield phrase, target
 
 
 def _phrase(verb: Token) -> str:

@@ -28,8 +28,8 @@ MIN_REPEATED_RUN = 2
 
 _STARTERS = vocabulary(
     "der die das ein eine einen einem einer dem den des im am zum zur sein seine seinen seiner ihr ihre ihren nach "
-    "auch el la los las un una unos unas su sus al en le les une des du son sa ses leur il lo gli i uno o a os as um uma "
-    "seu sua het een de zijn haar det den en et hans hennes в на по из за он она его её это этот при после"
+    "auch el la los las un una unos unas su sus al en le les une des du son sa ses leur il lo gli i uno o a os as um "
+    "uma seu sua het een de zijn haar det den en et hans hennes в на по из за он она его её это этот при после"
 )
 """Words that are capitals because a sentence begins with them."""
 
@@ -106,9 +106,10 @@ def _capitalised(sentences: Sequence[str], lower: Counter[str]) -> Iterator[str]
                 if match.start():
                     inside.add(name)
     min_single = MIN_SINGLE_NAME if _has_capital_nouns(sentences) else 1
+    endings = Counter(end for name in seen for end in _endings(name))
     for name, count in seen.items():
         if len(name) > 1 and (" " in name or (count >= min_single and name in inside)):
-            yield _tail(name, seen)
+            yield _tail(name, endings)
 
 
 def _without_starters(name: str, lower: Counter[str]) -> str:
@@ -116,10 +117,15 @@ def _without_starters(name: str, lower: Counter[str]) -> str:
     return rest if lower[first.lower()] or first.lower() in _STARTERS else name
 
 
-def _tail(name: str, seen: Mapping[str, int]) -> str:
-    """`Tochter Charlotte Amsler` names Charlotte Amsler where she is also named without it."""
-    _, _, rest = name.partition(" ")
-    return rest if " " in rest and seen.get(rest) else name
+def _tail(name: str, endings: Mapping[str, int]) -> str:
+    """`Tochter Charlotte Amsler` names Charlotte Amsler where another phrase ends with her name, too."""
+    return next((end for end in _endings(name)[1:] if end[0].isupper() and endings[end] > 1), name)
+
+
+def _endings(name: str) -> list[str]:
+    """Of at least two words, longest first."""
+    words = name.split()
+    return [" ".join(words[start:]) for start in range(len(words) - 1)]
 
 
 def _has_capital_nouns(sentences: Sequence[str]) -> bool:
