@@ -23,10 +23,11 @@ from lightrag_server.nlp.vocabulary import vocabulary
 if TYPE_CHECKING:
     from jieba.posseg import POSTokenizer
 
-TERM, OTHER = "concept", "other"
+TERM, OTHER, CONTENT = "concept", "other", "content"
 TOGETHER = "共同提及"
 MIN_TERM = 2
 MIN_NEW_WORD = 4
+MIN_FOREIGN = 3
 MIN_SHARE = 0.8
 """Of the occurrences of a part of a new word."""
 MAX_TERM_CHARS = 10
@@ -53,7 +54,7 @@ _SURNAMES = frozenset(
     "包司柏宁柯阮桂闵解强柴华车冉房边欧诸上麦宫卓蓝丘褚"
 )
 _SOUNDS = frozenset(
-    "阿埃艾奥巴贝彼宾波伯博茨查达戴丹道德登迪蒂顿厄恩尔法凡菲费芬弗福夫盖戈格古果哈汉豪赫亨霍基吉加杰卡凯坎考科克肯库奎拉莱兰朗劳勒雷"
+    "阿埃艾安奥巴贝彼宾波伯博茨查达戴丹道德登迪蒂顿厄恩尔法凡菲费芬弗福夫盖戈格古果哈汉豪赫亨霍基吉加杰卡凯坎考科克肯库奎拉莱兰朗劳勒雷"
     "里莉琳隆卢鲁伦罗洛迈曼梅蒙米密莫默姆穆纳娜南内尼妮涅宁诺欧帕潘佩皮珀普奇齐恰乔切热荣瑞若撒萨塞森沙舍圣施史思斯丝松索塔泰坦汤特滕"
     "提廷图托瓦威韦维魏温翁沃西希谢辛休雪亚扬耶伊英尤约泽詹兹佐茜娅雅薇"
 )
@@ -75,10 +76,13 @@ _UNSURE_PERSON, _UNSURE_ORGANIZATION = "nr?", "nt?"
 _NEW_WORD = "nz+"
 """Characters that the dictionary does not know as a word and that keep standing together."""
 _ORGANIZATION = re.compile(
-    "(?:公司|集团|大学|学院|研究院|研究所|银行|医院|委员会|基金会|协会|学会|博物馆|图书馆|出版社|报社|法院|实验室|厂|事务所|合作社|联盟|"
+    "(?:公司|集团|大学|学院|研究院|研究所|银行|医院|委员会|基金会|协会|学会|博物馆|图书馆|出版社|报社|法院|实验室|厂|坊|信托|事务所|合作社|联盟|"
     "株式会社|局|厅|署)$"
 )
 _LEGAL_FORM = re.compile("(?:股份有限公司|有限责任公司|有限公司|株式会社)$")
+_QUOTED = re.compile(r"[“「『《]([^“”「」『』《》，。！？；：、\s]{2,10})[”」』》]")
+"""What is given a name; speech is longer or has marks in it."""
+_SIDES = vocabulary("东方 南方 西方 北方 中央 中华")
 _WORK = vocabulary(
     "投资 保险 运输 建筑 设计 贸易 控股 管理 保护 研究 制造 出版 开发 服务 咨询 教育 证券 印刷 工程 造纸 航运 建设 发展"
 )
@@ -244,7 +248,8 @@ def _join_organization(joined: list[_Word], suffix: _Word) -> None:
     while start and len(joined) - start < MAX_ORGANIZATION_PARTS and _is_organization_part(joined[start - 1]):
         start -= 1
     name = "".join(word.text for word in joined[start:]) + suffix.text
-    is_sure = suffix.flag == "nt" or (start < len(joined) and joined[start].flag in _PROPER)
+    first = joined[start] if start < len(joined) else suffix
+    is_sure = suffix.flag == "nt" or (first is not suffix and (first.flag in _PROPER or first.text in _SIDES))
     flag = "nt" if is_sure else _UNSURE_ORGANIZATION if start < len(joined) else suffix.flag
     del joined[start:]
     joined.append(_Word(name, flag))
@@ -253,12 +258,16 @@ def _join_organization(joined: list[_Word], suffix: _Word) -> None:
 def _is_organization_part(word: _Word) -> bool:
     if word.flag in ("v", "vn"):
         return word.text in _WORK  # 白水 + 保护 + 协会
+    if word.text in _SIDES:
+        return True
     return word.flag in _ORGANIZATION_PARTS and word.text.isalnum() and not _NOT_ORGANIZATION_PART.search(word.text)
 
 
 def _surveyed(pages: Sequence[Sequence[_Sentence]]) -> _Survey:
     survey = _Survey()
     text = "\n".join(sentence.text for page in pages for sentence in page)
+    for title in _QUOTED.findall(text):
+        survey.names.setdefault(title, Counter())[CONTENT] += 1
     for page in pages:
         for sentence in page:
             for word in sentence.words:
@@ -297,6 +306,8 @@ def _name_type(word: _Word) -> str | None:
         return None
     if type == "person" and _SURE_PLACE.search(word.text):
         return "location"
+    if word.flag == "nrt" and len(word.text) >= MIN_FOREIGN and all(char in _SOUNDS for char in word.text):
+        return OTHER
     if type == "person" and "·" not in word.text:
         is_person = _PERSON.fullmatch(word.text) and word.text[0] in _SURNAMES and word.text not in _NOT_PEOPLE
         return type if is_person else None

@@ -54,9 +54,10 @@ def paragraphs(text: str) -> Iterator[Paragraph]:
     for number, (line, stands_alone) in enumerate(lines):
         is_title = number + 1 < len(lines) and _is_title(line, number == 0 or stands_alone)
         if is_title:
+            is_of_page = number == 0 and not _is_section(line)
             named, start = topic_of(line), lines[number + 1][0][:START_CHARS].casefold()
-            is_about = named.casefold() in start or (number == 0 and _shares_words(start, named))
-            topic = named if is_about or number == 0 else ""
+            is_about = named.casefold() in start or (is_of_page and _shares_words(start, named))
+            topic = named if is_about or is_of_page else ""
         yield Paragraph(line, topic, is_title, is_about)
 
 
@@ -93,6 +94,12 @@ def _is_title(line: str, may_be: bool) -> bool:
     if not may_be or line[0].islower() or len(line) > MAX_TITLE_CHARS or len(line.split()) > MAX_TITLE_WORDS:
         return False
     return not line.endswith(_SENTENCE_END) and not _NO_TITLE.match(line) and bool(topic_of(line))
+
+
+def _is_section(title: str) -> bool:
+    """Numbered or of a lower level: a chunk may begin with it, but it is no title of a page."""
+    found = _NUMBER.match(title.removeprefix("# "))
+    return bool(found and found.group())
 
 
 def _shares_words(text: str, topic: str) -> bool:

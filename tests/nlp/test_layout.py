@@ -32,6 +32,11 @@ def test_wrapped_lines_are_joined_and_titles_stand_over_what_follows() -> None:
     assert (heading.is_title, heading.topic, last.topic) == (True, "", "")
 
 
+@pytest.mark.parametrize(("line", "topic"), [("# Oak Mill", "Oak Mill"), ("## Faults", ""), ("10. Faults", "")])
+def test_a_section_at_the_beginning_of_a_chunk_is_not_the_title_of_a_page(line: str, topic: str) -> None:
+    assert [paragraph.topic for paragraph in paragraphs(f"{line}\n\nA list follows.")] == [topic, topic]
+
+
 def test_a_text_of_one_line_or_one_that_goes_on_has_no_title() -> None:
     assert [paragraph.is_title for paragraph in paragraphs("Oak Mill")] == [False]
     assert not any(p.topic for p in paragraphs("and so he went\n\nThe next day he came back to the mill."))
