@@ -119,7 +119,7 @@ class _Survey:
             return False
         if self.called[key] == self.types[key].total():
             return False
-        return " " in name or self.capital[name.lower()] > self.lower[name.lower()]
+        return not name.isalpha() or self.capital[name.lower()] > self.lower[name.lower()]
 
 
 def _surveyed(units: Sequence[Unit]) -> _Survey:

@@ -34,7 +34,9 @@ _OPENING = "\"“”‘'(:-–—*•"
 MAX_JOINED_WORDS = 5
 MAX_QUOTED_WORDS = 9
 _QUOTED = re.compile(r"[\"“](?P<title>[^\"“”\n]{2,80}?),?[\"”]|``\s?(?P<tex>[^`\n]{2,80}?),?\s?''")
+_FORMS_OF_ADDRESS = vocabulary("mr mr. messrs. dr dr. prof. sir capt. col. rev.")
 _SMALL = vocabulary("a an the and or but of in on at to for with by from as is de la le no not my your")
+_YEAR = re.compile(r"1[5-9]\d\d|20\d\d")
 _NUMERAL = re.compile(r"[IVX]{1,4}|\d{1,3}[A-Z]?")
 
 
@@ -57,9 +59,9 @@ def name_spans(doc: Doc, paragraph: Paragraph) -> list[Span]:
     entities = [] if is_heading else [span for span in doc.ents if _is_entity(span)]
     taken = {token.i for span in doc.ents if span in entities or span.label_ not in _ALSO_NAMES for token in span}
     runs = [] if paragraph.is_title or _is_shouted(doc.text) else list(_proper_runs(doc, taken))
-    joined = list(_joined(doc, entities, runs))
+    joined = [_over_hyphens(doc, span) for span in _joined(doc, entities, runs)]
     sure = [*_occurrences(doc, paragraph.topic), *_quoted_titles(doc), *_codes(doc)]
-    return [_with_numeral(doc, span) for span in filter_spans([*sure, *joined])]
+    return [_with_numbers(doc, span) for span in filter_spans([*sure, *joined])]
 
 
 def written_name(span: Span) -> str:
@@ -67,7 +69,8 @@ def written_name(span: Span) -> str:
     before = span.doc[span.start - 1].text if span.start else ""
     if before.lower() in MARRIED_TITLES and len(span) == 1:
         return f"{before} {plain_name(span.text)}"
-    return person_name(span.text) if span.label_ == "PERSON" else plain_name(span.text)
+    is_person = span.label_ == "PERSON" or span[0].lower_ in _FORMS_OF_ADDRESS
+    return person_name(span.text) if is_person else plain_name(span.text)
 
 
 def _is_entity(span: Span) -> bool:
@@ -113,10 +116,14 @@ def _goes_on(doc: Doc, i: int, taken: set[int]) -> bool:
 
 def _is_link(doc: Doc, i: int, taken: set[int]) -> bool:
     """The `of` in `Ghost of Christmas Present`, the `of the` in `Lord of the Rings`."""
-    if i >= len(doc) or doc[i].lower_ not in _PARTICLES:
-        return i < len(doc) and doc[i].lower_ == "the" and doc[i - 1].lower_ == "of" and _begins(doc, i + 1, taken)
-    following = i + 2 if doc[i].lower_ == "of" and i + 1 < len(doc) and doc[i + 1].lower_ == "the" else i + 1
-    return _begins(doc, following, taken)
+    if i >= len(doc):
+        return False
+    word, following = doc[i].lower_, i + 1
+    if word == "the" and doc[i - 1].lower_ == "of":
+        return _begins(doc, following, taken)
+    if word == "of" and following < len(doc) and doc[following].lower_ == "the":
+        following += 1
+    return word in _PARTICLES and _begins(doc, following, taken)
 
 
 def _joined(doc: Doc, entities: list[Span], runs: list[Span]) -> Iterator[Span]:
@@ -140,6 +147,16 @@ def _joined(doc: Doc, entities: list[Span], runs: list[Span]) -> Iterator[Span]:
 
 def _may_join(entity: Span, run: Span) -> bool:
     return len(entity) + len(run) <= MAX_JOINED_WORDS and not any(is_title(token.text) for token in run)
+
+
+def _over_hyphens(doc: Doc, span: Span) -> Span:
+    """`KwaZulu` + `-Natal`."""
+    end = span.end
+    while end + 1 < len(doc) and doc[end].text == "-" and doc[end + 1].text[0].isupper():
+        if doc[end - 1].whitespace_ or doc[end].whitespace_:
+            break
+        end += 2
+    return span if end == span.end else _labelled(doc, span.start, end, span.label_)
 
 
 # ----------------------------------------------------------------------------- sure ones
@@ -183,15 +200,27 @@ def _is_shouted(text: str) -> bool:
     return 2 * sum(map(str.isupper, text)) > sum(map(str.isalpha, text))
 
 
-def _with_numeral(doc: Doc, span: Span) -> Span:
-    """`Route` + `97`, `Pier` + `I`."""
+def _with_numbers(doc: Doc, span: Span) -> Span:
+    """`2018` + `World Cup`, `Route` + `97`, `Elizabeth` + `I`."""
+    start = span.start - 1 if _is_year_of(doc, span) else span.start
+    end = span.end + 1 if _is_numeral_of(doc, span) else span.end
+    return span if len(span) == end - start else _labelled(doc, start, end, span.label_)
+
+
+def _is_year_of(doc: Doc, span: Span) -> bool:
+    if not span.start or span.label_ in ("PERSON", "GPE", "LOC"):
+        return False
+    before = doc[span.start - 1]
+    return bool(_YEAR.fullmatch(before.text)) and before.dep_ in ("nummod", "compound") and before.head in span
+
+
+def _is_numeral_of(doc: Doc, span: Span) -> bool:
     following = doc[span.end] if span.end < len(doc) else None
-    is_bare_place = span.label_ == "GPE" and len(span) == 1
-    if following is None or not _NUMERAL.fullmatch(following.text) or span.label_ == "PERSON" or is_bare_place:
-        return span
-    is_own = following.dep_ == "nummod" and span.start <= following.head.i < span.end
-    is_roman = following.text.isalpha() and following.pos_ != "PRON"
-    return _labelled(doc, span.start, span.end + 1, span.label_) if is_own or is_roman else span
+    if following is None or not _NUMERAL.fullmatch(following.text) or (span.label_ == "GPE" and len(span) == 1):
+        return False
+    if following.text.isalpha():
+        return following.pos_ != "PRON"
+    return span.label_ != "PERSON" and following.dep_ == "nummod" and following.head in span
 
 
 def _labelled(doc: Doc, start: int, end: int, label: str) -> Span:

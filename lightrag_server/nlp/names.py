@@ -22,7 +22,7 @@ _STARTERS = vocabulary(
     "i his her their our my then when while where after before once although however yet now here there so because "
     "since though until unless still also no not what who why how all some many most both each every one two three"
 )
-_EDGES = " \t\r\n.,;:!?\"'“”‘’`_*()[]{}<>-–—/\\|"
+_EDGES = " \t\r\n\u200b\u200c\ufeff.,;:!?\"'“”‘’`_*()[]{}<>-–—/\\|"
 _POSSESSIVE = re.compile(r"['’]s?$")
 
 _PART = r"(?:[^\W\d_a-z][^\W\d_]*(?:[-'’](?!s\b)[^\W\d_]+)*|[A-Z]\.)"

@@ -157,6 +157,10 @@ def test_names_keep_their_parts() -> None:
     found = types(light.extract([text + " The years 1914-1918 were hard for all of them."])[0])
     assert {"Hugo Brandl", "Kim Yong-ho", "Stone Sour", "Route 66"} <= set(found)
     assert "1914-1918" not in found
+    years = types(
+        light.extract(["They won the 2018 Harbour Games in KwaZulu-Natal. In 1999 Oslo had no such thing."])[0]
+    )
+    assert {"2018 Harbour Games", "KwaZulu-Natal", "Oslo"} <= set(years)
 
 
 def test_middle_names_and_last_words_lead_to_one_name() -> None:
