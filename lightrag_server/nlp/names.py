@@ -61,7 +61,7 @@ def plain_name(text: str) -> str:
     words = _words(text)
     while len(words) > 1 and words[0].lower() in ("the", "a", "an"):
         words.pop(0)
-    while len(words) > 1 and words[-1].lower() in _LEGAL_FORMS:
+    while len(words) > 1 and (words[-1].lower() in _LEGAL_FORMS or words[-1] in ("of", "and", "the", "for")):
         words.pop()
     name = " ".join(words).rstrip(",")
     return f"{name})" if name.count("(") > name.count(")") else name
