@@ -16,8 +16,6 @@ from lightrag_server.core.records import EntityMention, Extraction, Pair, Relati
 MAX_DESCRIPTION_CHARS = 300
 MAX_ENTITIES = 40
 MAX_RELATIONS = 40
-MAX_NAMES_SHARE = 2
-"""So many times the limit where a text is full of names: a walk over the graph only finds what is told of."""
 MAX_TERMS = 14
 """Entities that are not names."""
 MAX_SINGLE_TERMS = 5
@@ -112,7 +110,7 @@ class Draft:
         related = self._related_to({*names, *repeated})
         single = [key for key, found in best if found.rank is Rank.ONCE and key in related]
         terms = (repeated + single[:MAX_SINGLE_TERMS])[:MAX_TERMS]
-        return {*names[: MAX_NAMES_SHARE * limit], *terms[: max(0, limit - len(names))]}
+        return set((names + terms)[:limit])
 
     def _related_to(self, keys: set[str]) -> set[str]:
         """Ends of stated facts whose other end is one of these."""
