@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,8 +14,10 @@ from typing import TYPE_CHECKING
 from lightrag_server.core import ids
 from lightrag_server.core.sentences import sentence_spans
 from lightrag_server.nlp.draft import Draft, Rank, Strength
+from lightrag_server.nlp.english_names import OTHER, TYPES, Unit, name_spans, written_name
 from lightrag_server.nlp.english_relations import Statement, statements
-from lightrag_server.nlp.names import MARRIED_TITLES, is_title, person_name, plain_name
+from lightrag_server.nlp.layout import Paragraph, paragraphs
+from lightrag_server.nlp.names import plain_name
 from lightrag_server.nlp.vocabulary import vocabulary
 
 if TYPE_CHECKING:
@@ -33,18 +34,9 @@ MAX_NAME_WORDS = 7
 MIN_TYPE_SHARE = 0.4
 """A type that the model gives less often is a guess: most mentions were not recognised as a name at all."""
 
-_TYPES = {
-    "PERSON": "person",
-    "ORG": "organization",
-    "GPE": "location",
-    "LOC": "location",
-    "FAC": "location",
-    "EVENT": "event",
-    "WORK_OF_ART": "content",
-    "LAW": "content",
-    "PRODUCT": "artifact",
-}
-OTHER, TERM = "other", "concept"
+TERM = "concept"
+_PERSONAL = vocabulary("he she him her his")
+_IMPERSONAL = vocabulary("it they them its their")
 _NOT_NAMES = vocabulary(
     "i mr mrs ms dr sir god oh ah bah ho ha yes no hallo hello chapter section figure table monday tuesday wednesday "
     "thursday friday saturday sunday january february march april may june july august september october november "
@@ -57,10 +49,6 @@ _GENERIC = vocabulary(
     "voice foot arm heart mind subject question answer page chapter section figure table amount level work life "
     "world door friend"
 )
-_BLANK_LINE = re.compile(r"\n\s*\n")
-_SENTENCE_END = (".", "!", "?", ":", ";", ",", "-", "”", '"', "’", "'")
-MAX_TITLE_SHARE = 0.6
-"""Of the longest line of a paragraph; in wrapped text only the last line is that short."""
 MAX_LOOSE_PAIRS = 4
 """Per sentence, or long enumerations become long chains."""
 
@@ -71,13 +59,13 @@ def is_available() -> bool:
 
 def drafts(texts: Sequence[str], names: Mapping[str, str]) -> list[Draft]:
     """One draft per text. `names` are short forms of people's names and the name to use (`names.full_names`)."""
-    units = [(unit, number) for number, text in enumerate(texts) for unit in _units(text)]
+    cuts = [(part, (number, paragraph)) for number, text in enumerate(texts) for part, paragraph in _cut(text)]
+    pages: list[list[Unit]] = [[] for _ in texts]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        pages: list[list[Doc]] = [[] for _ in texts]
-        for doc, number in _model().pipe(units, as_tuples=True, batch_size=BATCH_UNITS):
-            pages[number].append(doc)
-    survey = _surveyed([doc for page in pages for doc in page])
+        for doc, (number, paragraph) in _model().pipe(cuts, as_tuples=True, batch_size=BATCH_UNITS):
+            pages[number].append(Unit(doc, paragraph, name_spans(doc, paragraph), list(doc.noun_chunks)))
+    survey = _surveyed([unit for page in pages for unit in page])
     return [_draft(page, survey, names) for page in pages]
 
 
@@ -90,32 +78,18 @@ def _model() -> Language:
         return spacy.load(MODEL)
 
 
-def _units(text: str) -> Iterator[str]:
-    """Paragraphs without their line breaks; long ones cut between sentences."""
-    for block in _BLANK_LINE.split(text):
-        for paragraph in _without_titles(block.splitlines()):
-            unit = ""
-            for start, end in sentence_spans(paragraph):
-                sentence = paragraph[start:end]
-                if unit and len(unit) + len(sentence) > MAX_UNIT_CHARS:
-                    yield unit
-                    unit = ""
-                unit = f"{unit} {sentence}" if unit else sentence
-            if unit:
-                yield unit
-
-
-def _without_titles(lines: Sequence[str]) -> Iterator[str]:
-    """Wrapped lines joined; a title or list item is not run into the line below it."""
-    longest = max(map(len, lines), default=0)
-    paragraph: list[str] = []
-    for line in filter(None, map(str.strip, lines)):
-        paragraph.append(line)
-        if len(line) < MAX_TITLE_SHARE * longest and not line.endswith(_SENTENCE_END):
-            yield " ".join(paragraph)
-            paragraph = []
-    if paragraph:
-        yield " ".join(paragraph)
+def _cut(text: str) -> Iterator[tuple[str, Paragraph]]:
+    """Paragraphs; long ones cut between sentences."""
+    for paragraph in paragraphs(text):
+        part = ""
+        for start, end in sentence_spans(paragraph.text):
+            sentence = paragraph.text[start:end]
+            if part and len(part) + len(sentence) > MAX_UNIT_CHARS:
+                yield part, paragraph
+                part = ""
+            part = f"{part} {sentence}" if part else sentence
+        if part:
+            yield part, paragraph
 
 
 # ----------------------------------------------------------------------------- survey of all texts
@@ -134,7 +108,7 @@ class _Survey:
     lower: Counter[str] = field(default_factory=Counter[str])
 
     def type_of(self, name: str) -> str:
-        votes = self.types[ids.entity_key(name)]
+        votes = self.types.get(ids.entity_key(name), Counter[str]())
         known = max(((count, type) for type, count in votes.items() if type != OTHER), default=(0, OTHER))
         return known[1] if known[0] >= MIN_TYPE_SHARE * votes.total() else OTHER
 
@@ -145,61 +119,22 @@ class _Survey:
             return False
         if self.called[key] == self.types[key].total():
             return False
-        return " " in name or self.capital[name.lower()] > self.lower[name.lower()]
+        return not name.isalpha() or self.capital[name.lower()] > self.lower[name.lower()]
 
 
-def _surveyed(docs: Sequence[Doc]) -> _Survey:
+def _surveyed(units: Sequence[Unit]) -> _Survey:
     survey = _Survey()
-    for doc in docs:
-        for token in doc:
+    for unit in units:
+        for token in unit.doc:
             (survey.lower if token.is_lower else survey.capital)[token.lower_] += 1
-        for span in _name_spans(doc):
-            name = _name(span)
+        for span in unit.spans:
+            name = written_name(span)
             key = ids.entity_key(name)
-            survey.types.setdefault(key, Counter())[_TYPES.get(span.label_, OTHER)] += 1
-            survey.called[key] += span.end < len(doc) and doc[span.end].text == "!"
-        for chunk in doc.noun_chunks:
+            survey.types.setdefault(key, Counter())[TYPES.get(span.label_, OTHER)] += 1
+            survey.called[key] += span.end < len(unit.doc) and unit.doc[span.end].text == "!"
+        for chunk in unit.chunks:
             survey.terms.update(_term_names(chunk))
     return survey
-
-
-def _name_spans(doc: Doc) -> list[Span]:
-    """Named entities that can be names, and proper nouns that the model left unnamed."""
-    spans = [span for span in doc.ents if span.label_ in _TYPES and _looks_like_name(span)]
-    taken = {token.i for span in doc.ents for token in span}
-    start = None
-    for i in range(len(doc) + 1):
-        if start is None and _is_proper(doc, i, taken):
-            start = i
-        elif start is not None and not _is_proper(doc, i, taken) and not _is_link(doc, i, taken):
-            if _looks_like_name(span := doc[start:i]):
-                spans.append(span)
-            start = None
-    return sorted(spans, key=lambda span: span.start)
-
-
-def _is_proper(doc: Doc, i: int, taken: set[int]) -> bool:
-    return i < len(doc) and i not in taken and doc[i].pos_ == "PROPN" and doc[i].text[:1].isupper()
-
-
-def _is_link(doc: Doc, i: int, taken: set[int]) -> bool:
-    """The `of` in `Ghost of Christmas Present`."""
-    return i < len(doc) and doc[i].lower_ == "of" and _is_proper(doc, i + 1, taken)
-
-
-def _looks_like_name(span: Span) -> bool:
-    words = [token for token in span if token.is_alpha and not token.is_stop]
-    if not words or all(is_title(token.text) for token in words):
-        return False
-    return words[0].text[0].isupper() and words[-1].text[0].isupper()
-
-
-def _name(span: Span) -> str:
-    """As written, but a lone family name keeps the title that tells whose it is."""
-    before = span.doc[span.start - 1].text if span.start else ""
-    if before.lower() in MARRIED_TITLES and len(span) == 1:
-        return f"{before} {plain_name(span.text)}"
-    return person_name(span.text) if span.label_ == "PERSON" else plain_name(span.text)
 
 
 def _term_names(chunk: Span) -> list[str]:
@@ -228,32 +163,57 @@ def _joined(words: Sequence[Token], head: str) -> str:
 class _Nodes:
     """Which entity each token of a unit stands for."""
 
+    topic: str
+    """What the title names, where there is one."""
     by_token: dict[int, str] = field(default_factory=dict[int, str])
     named: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
     """First token and name of each mention of a name, in text order."""
     people: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
 
 
-def _draft(page: Sequence[Doc], survey: _Survey, names: Mapping[str, str]) -> Draft:
+def _draft(page: Sequence[Unit], survey: _Survey, names: Mapping[str, str]) -> Draft:
     draft = Draft()
-    here = Counter(name for doc in page for chunk in doc.noun_chunks for name in _term_names(chunk))
-    for doc in page:
-        nodes = _Nodes()
-        _find_names(doc, nodes, draft, survey, names)
-        _find_terms(doc, nodes, draft, survey, here)
-        _find_pronouns(doc, nodes)
-        for sentence in doc.sents:
-            _relate(sentence, nodes, draft)
+    here = Counter(name for unit in page for chunk in unit.chunks for name in _term_names(chunk))
+    kinds: Kinds = {}
+    for unit in page:
+        nodes = _Nodes(_topic(unit, draft, survey, names))
+        _find_names(unit, nodes, draft, survey, names)
+        _add_kinds(unit.doc, nodes, kinds)
+        _find_described(unit, nodes, kinds)
+        _find_terms(unit, nodes, draft, survey, here)
+        _find_pronouns(unit, nodes, survey)
+        for sentence in unit.doc.sents:
+            _relate(sentence, nodes, draft, survey)
     return draft
 
 
-def _find_names(doc: Doc, nodes: _Nodes, draft: Draft, survey: _Survey, names: Mapping[str, str]) -> None:
-    for span in _name_spans(doc):
-        written = _name(span)
-        if not survey.is_name(written):
+def _topic(unit: Unit, draft: Draft, survey: _Survey, names: Mapping[str, str]) -> str:
+    """The name of what the page is about. A title is told of as an entity even where the text calls it otherwise."""
+    written = plain_name(unit.paragraph.topic)
+    if not written or ids.entity_key(written) in _NOT_NAMES:
+        return ""
+    name = _used_name(written, survey, names)
+    if unit.paragraph.is_title:
+        draft.mention(name, survey.type_of(written), unit.doc.text, Rank.NAMED)
+    return name
+
+
+def _used_name(written: str, survey: _Survey, names: Mapping[str, str]) -> str:
+    """The name under which the document knows a person, or anything else but a place by its last word."""
+    name = names.get(written, written)
+    type, full_type = survey.type_of(written), survey.type_of(name)
+    if "location" in (type, full_type):
+        return written
+    return name if "person" in (type, full_type) or name.split()[-1] == written else written
+
+
+def _find_names(unit: Unit, nodes: _Nodes, draft: Draft, survey: _Survey, names: Mapping[str, str]) -> None:
+    for span in unit.spans:
+        written = written_name(span)
+        if not survey.is_name(written) and written.casefold() != nodes.topic.casefold():
             continue
-        type = survey.type_of(written)
-        name = names.get(written, written) if type == "person" else written
+        name = _used_name(written, survey, names)
+        type = survey.type_of(name) if name != written else survey.type_of(written)
         draft.mention(name, type, span.sent.text, Rank.NAMED)
         nodes.by_token.update((token.i, name) for token in span)
         nodes.named.append((span.start, name))
@@ -261,8 +221,38 @@ def _find_names(doc: Doc, nodes: _Nodes, draft: Draft, survey: _Survey, names: M
             nodes.people.append((span.start, name))
 
 
-def _find_terms(doc: Doc, nodes: _Nodes, draft: Draft, survey: _Survey, here: Counter[str]) -> None:
-    for chunk in doc.noun_chunks:
+Kinds = dict[str, list[str]]
+"""Common noun → the names that it was used for so far: museum → Bergen Museum."""
+
+
+def _add_kinds(doc: Doc, nodes: _Nodes, kinds: Kinds) -> None:
+    people = {name for _, name in nodes.people}
+    for _, name in nodes.named:
+        if " " in name and name not in people:
+            _add_kind(kinds, name.split()[-1].lower(), name)
+    for token in doc:
+        if token.dep_ == "attr" and token.pos_ == "NOUN":
+            for subject in token.head.children:
+                if subject.dep_ == "nsubj" and (name := nodes.by_token.get(subject.i)):
+                    _add_kind(kinds, token.lemma_.lower(), name)
+
+
+def _add_kind(kinds: Kinds, kind: str, name: str) -> None:
+    if name not in (known := kinds.setdefault(kind, [])):
+        known.append(name)
+
+
+def _find_described(unit: Unit, nodes: _Nodes, kinds: Kinds) -> None:
+    """`The museum` is the only museum that was named so far."""
+    for chunk in unit.chunks:
+        if len(chunk) == 2 and chunk[0].lower_ in ("the", "this") and chunk.root.i not in nodes.by_token:
+            known = kinds.get(chunk.root.lower_, [])
+            if len(known) == 1:
+                nodes.by_token[chunk.root.i] = known[0]
+
+
+def _find_terms(unit: Unit, nodes: _Nodes, draft: Draft, survey: _Survey, here: Counter[str]) -> None:
+    for chunk in unit.chunks:
         if chunk.root.i in nodes.by_token:
             continue
         term, rank = _term(chunk, survey, here)
@@ -288,23 +278,35 @@ def _is_compound(chunk: Span) -> bool:
     return before.dep_ == "compound" and before.pos_ == "NOUN"
 
 
-def _find_pronouns(doc: Doc, nodes: _Nodes) -> None:
-    """He and she stand for the only person that the paragraph has named so far, if there is just one."""
-    for token in doc:
-        if token.pos_ == "PRON" and token.lower_ in ("he", "she", "him", "her", "his"):
-            people = {name for start, name in nodes.people if start < token.i}
+def _find_pronouns(unit: Unit, nodes: _Nodes, survey: _Survey) -> None:
+    """Pronouns stand for what the page is about where its first words speak of that; else he and she stand for the only
+    person that the paragraph has named so far, if there is just one."""
+    topic = nodes.topic if unit.paragraph.is_about_topic else ""
+    is_person = survey.type_of(topic) == "person" if topic else False
+    for token in unit.doc:
+        if token.pos_ != "PRON":
+            continue
+        if token.lower_ in _PERSONAL:
+            people = {topic} if is_person else {name for start, name in nodes.people if start < token.i}
             if len(people) == 1:
                 nodes.by_token[token.i] = people.pop()
+        elif topic and not is_person and token.lower_ in _IMPERSONAL:
+            nodes.by_token[token.i] = topic
 
 
-def _relate(sentence: Span, nodes: _Nodes, draft: Draft) -> None:
+def _relate(sentence: Span, nodes: _Nodes, draft: Draft, survey: _Survey) -> None:
     text = sentence.text
     related: set[ids.Pair] = set()
     for statement in statements(sentence):
         for source, target in _ends(statement, nodes):
-            draft.relate(source, target, statement.keyword, text, Strength.STATED)
+            keyword = statement.keyword
+            if keyword == "is" and survey.type_of(source) == survey.type_of(target) == "location":
+                keyword = "in"  # Bergen, Norway
+            draft.relate(source, target, keyword, text, Strength.STATED)
             related.add(ids.pair_of(source, target))
     named = [(i, name) for i, name in nodes.named if sentence.start <= i < sentence.end]
+    if nodes.topic and named and all(name != nodes.topic for _, name in named):
+        named.insert(0, (sentence.start, nodes.topic))
     loose = [((i, a), (j, b)) for (i, a), (j, b) in pairwise(named) if a != b and ids.pair_of(a, b) not in related]
     for (i, a), (j, b) in loose[:MAX_LOOSE_PAIRS]:
         draft.relate(a, b, _verb_between(sentence, i, j) or "together with", text, Strength.TOGETHER)
@@ -317,4 +319,4 @@ def _ends(statement: Statement, nodes: _Nodes) -> list[tuple[str, str]]:
 
 def _verb_between(sentence: Span, first: int, second: int) -> str | None:
     root = sentence.root
-    return root.lemma_.lower() if root.pos_ == "VERB" and first < root.i < second else None
+    return root.lemma_.lower() if root.pos_ == "VERB" and first <= root.i < second else None

@@ -34,6 +34,8 @@ def statements(sentence: Span) -> Iterator[Statement]:
             yield from _owned(token, token.head)
         if token.dep_ == "compound" and token.pos_ == "NOUN" and token.head.pos_ == "PROPN":
             yield from _roles(token.head, token)
+        if token.dep_ == "prep" and token.head.pos_ == "PROPN":
+            yield from (Statement(token.head.i, target.i, token.lower_) for target in _prepositional(token))
 
 
 def _of_verb(verb: Token) -> Iterator[Statement]:
@@ -51,20 +53,27 @@ def _subjects(verb: Token) -> list[Token]:
         return _subjects(verb.head)
     is_relative = verb.dep_ == "relcl" and all(subject.lower_ in _RELATIVES for subject in own)
     if is_relative or verb.dep_ == "acl":
-        own = [verb.head]
+        own = [verb.head, *_described(verb.head)]
     return [token for subject in own for token in (subject, *subject.conjuncts)]
+
+
+def _described(noun: Token) -> list[Token]:
+    """What a noun says something of: the ship in `the ship is a ferry built by …`."""
+    if noun.dep_ == "appos":
+        return [noun.head]
+    return [child for child in noun.head.children if child.dep_ in _SUBJECTS] if noun.dep_ == "attr" else []
 
 
 def _complements(verb: Token) -> Iterator[tuple[str, Token]]:
     """Objects with the words that lead to them: `study at`, `born in`, `not pay`."""
     phrase = _phrase(verb)
     for child in verb.children:
-        if child.dep_ in (*_OBJECTS, "attr"):
-            for target in (child, *child.conjuncts):
-                yield phrase, target
-        elif child.dep_ in ("prep", "agent"):
+        if child.dep_ in ("prep", "agent") or (child.dep_ == "dative" and child.pos_ == "ADP"):
             for target in _prepositional(child):
                 yield f"{phrase} {child.lower_}", target
+        elif child.dep_ in (*_OBJECTS, "attr"):
+            for target in (child, *child.conjuncts):
+                yield phrase, target
 
 
 def _phrase(verb: Token) -> str:
@@ -94,7 +103,7 @@ def _equated(subject: Token, noun: Token) -> Iterator[Statement]:
 def _roles(subject: Token, noun: Token) -> Iterator[Statement]:
     role = noun.lemma_.lower()
     for child in noun.children:
-        if child.dep_ == "poss" or (child.dep_ == "compound" and child.pos_ == "PROPN"):
+        if child.dep_ == "poss" or (child.dep_ == "compound" and child.pos_ == "PROPN" and noun.pos_ == "NOUN"):
             yield Statement(subject.i, child.i, role)
         elif child.dep_ == "prep":
             for target in _prepositional(child):

@@ -6,13 +6,15 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
+from lightrag_server.nlp.layout import paragraphs
 from lightrag_server.nlp.vocabulary import vocabulary
 
 _TITLES = vocabulary(
     "mr mr. messrs messrs. dr dr. prof prof. professor sir lord master captain capt. colonel col. general gen. "
-    "president chancellor senator judge rev rev. reverend uncle mister st"
+    "president chancellor senator judge rev rev. reverend uncle mister st "
+    "don doña señor señora herr frau monsieur madame signor signora"
 )
-MARRIED_TITLES = vocabulary("mrs mrs. miss ms ms. lady aunt madam madame")
+MARRIED_TITLES = vocabulary("mrs mrs. miss ms ms. lady aunt madam")
 """They tell one bearer of a family name from another, so they stay before a single name."""
 _LEGAL_FORMS = vocabulary("inc inc. ltd ltd. llc corp corp. co co. plc ag gmbh sa s.a. nv n.v. bv b.v. llp lp")
 _STARTERS = vocabulary(
@@ -20,7 +22,7 @@ _STARTERS = vocabulary(
     "i his her their our my then when while where after before once although however yet now here there so because "
     "since though until unless still also no not what who why how all some many most both each every one two three"
 )
-_EDGES = " \t\r\n.,;:!?\"'“”‘’`_*()[]{}<>-–—/\\|"
+_EDGES = " \t\r\n\u200b\u200c\ufeff.,;:!?\"'“”‘’`_*()[]{}<>-–—/\\|"
 _POSSESSIVE = re.compile(r"['’]s?$")
 
 _PART = r"(?:[^\W\d_a-z][^\W\d_]*(?:[-'’](?!s\b)[^\W\d_]+)*|[A-Z]\.)"
@@ -32,6 +34,12 @@ MAX_SHORT_PER_LONE_FULL = 12
 """A full name that stands once beside more short forms is likely somebody else's."""
 DOMINANT = 3
 """A full name this many times as frequent as all others with the same part is the one meant."""
+
+
+CODE = re.compile(
+    r"(?<![\w.-])(?:(?=[A-Z0-9-]*[A-Z])(?=[A-Z0-9-]*\d)[A-Z][A-Z0-9]*(?:-[A-Z0-9]+)*|(?!\d{4}-\d{4})\d{2,}-\d{3,})(?![\w-]|\.\d)"
+)
+"""`E14`, `TW-600`, `600-3310`; no years from to."""
 
 
 def is_title(word: str) -> bool:
@@ -53,7 +61,7 @@ def plain_name(text: str) -> str:
     words = _words(text)
     while len(words) > 1 and words[0].lower() in ("the", "a", "an"):
         words.pop(0)
-    while len(words) > 1 and words[-1].lower() in _LEGAL_FORMS:
+    while len(words) > 1 and (words[-1].lower() in _LEGAL_FORMS or words[-1] in ("of", "and", "the", "for")):
         words.pop()
     name = " ".join(words).rstrip(",")
     return f"{name})" if name.count("(") > name.count(")") else name
@@ -79,7 +87,7 @@ def full_names(texts: Iterable[str]) -> dict[str, str]:
     for run, count in runs.items():
         for part in {run[0], run[-1]}:
             by_part[part][run] += count
-    table: dict[str, str] = {}
+    table = _without_middle_names(runs)
     for part, owners in by_part.items():
         owner = _owner(owners)
         if owner is None or not singles[part] or (owners[owner] == 1 and singles[part] > MAX_SHORT_PER_LONE_FULL):
@@ -88,7 +96,29 @@ def full_names(texts: Iterable[str]) -> dict[str, str]:
             table[" ".join(owner)] = part
         else:
             table.setdefault(part, " ".join(owner))
-    return {short: table.get(full, full) for short, full in table.items() if table.get(full, full) != short}
+    return {short: _end(table, full) for short, full in table.items() if _end(table, full) != short}
+
+
+def _end(table: Mapping[str, str], name: str) -> str:
+    """Where the table leads to in at most three steps: part → name with middle names → full name → what is used."""
+    for _ in range(3):
+        name = table.get(name, name)
+    return name
+
+
+def _without_middle_names(runs: Mapping[tuple[str, ...], int]) -> dict[str, str]:
+    """`Robert Lawrence Chisholm` and `Robert Chisholm` are one, where only one of the long forms occurs."""
+    by_ends: dict[tuple[str, str], set[tuple[str, ...]]] = defaultdict(set)
+    for run in runs:
+        by_ends[run[0], run[-1]].add(run)
+    table: dict[str, str] = {}
+    for forms in by_ends.values():
+        if len(forms) == 2:
+            short, full = sorted(forms, key=len)
+            if len(short) == 2 < len(full):
+                kept, other = (short, full) if runs[short] >= runs[full] else (full, short)
+                table[" ".join(other)] = " ".join(kept)
+    return table
 
 
 def _counted(texts: Iterable[str]) -> tuple[Counter[tuple[str, ...]], Counter[str]]:
@@ -96,7 +126,8 @@ def _counted(texts: Iterable[str]) -> tuple[Counter[tuple[str, ...]], Counter[st
     raw: Counter[tuple[str, ...]] = Counter()
     lower: Counter[str] = Counter()
     for text in texts:
-        raw.update(tuple(match.group().split()) for match in _RUN.finditer(text))
+        for paragraph in paragraphs(text):
+            raw.update(tuple(match.group().split()) for match in _RUN.finditer(paragraph.text))
         lower.update(word for word in _WORD.findall(text) if word.islower())
     capital: Counter[str] = Counter()
     for run, count in raw.items():

@@ -114,6 +114,62 @@ def test_the_people_of_a_novel_and_their_ties_are_found() -> None:
     assert max(len(extraction.entities) for extraction in extractions) <= 40
 
 
+SHIP = """\
+MV Harrow Star (ferry)
+
+The MV Harrow Star is a ferry built by the Dunmore Yard. It was named by Lady Agnes Poole in 1961. The ferry was sold to
+Kestrel Lines for the route 14. Its sister ship "Lights of the Sound" was lost near Stornoway, Scotland. Harrow Star was
+shown in the film "Cold Harbour," which won a prize, and its engine carries the plate KX-4410. "Good day," said Captain
+Anders Holm.
+"""
+
+
+def test_the_title_names_what_the_page_speaks_of() -> None:
+    found = facts(light.extract([SHIP])[0])
+    assert ("MV Harrow Star", "named by", "Lady Agnes Poole") in found
+    assert ("MV Harrow Star", "sold to", "Kestrel Lines") in found
+    assert ("MV Harrow Star", "built by", "Dunmore Yard") in found
+    he = facts(
+        light.extract(["Marta Lindqvist\nLindqvist met Otto Brahm in Graz. She wrote to Clara Voss in 1911."])[0]
+    )
+    assert ("Marta Lindqvist", "write to", "Clara Voss") in he
+
+
+def test_a_heading_that_the_text_does_not_take_up_names_nothing() -> None:
+    text = (
+        "The works were founded in Calder by Amos Pell.\n\nII. The coming of the railway\n\nIt reached Wenbury in 1867."
+    )
+    extraction = light.extract([text])[0]
+    assert "Wenbury" in types(extraction)
+    assert not [name for name in types(extraction) if "railway" in name.lower()]
+
+
+def test_quoted_titles_and_codes_are_names_and_speech_is_not() -> None:
+    found = types(light.extract([SHIP])[0])
+    assert found["Lights of the Sound"] == found["Cold Harbour"] == "content"
+    assert {"KX-4410", "Stornoway", "Anders Holm"} <= set(found)
+    assert not {"Good day", "Good"} & set(found)
+    assert ("Stornoway", "in", "Scotland") in facts(light.extract([SHIP])[0])
+
+
+def test_names_keep_their_parts() -> None:
+    text = "Senator Hugo Brandl led the Halden riding. He met Kim Yong-ho of the band Stone Sour and drove Route 66."
+    found = types(light.extract([text + " The years 1914-1918 were hard for all of them."])[0])
+    assert {"Hugo Brandl", "Kim Yong-ho", "Stone Sour", "Route 66"} <= set(found)
+    assert "1914-1918" not in found
+    years = types(
+        light.extract(["They won the 2018 Harbour Games in KwaZulu-Natal. In 1999 Oslo had no such thing."])[0]
+    )
+    assert {"2018 Harbour Games", "KwaZulu-Natal", "Oslo"} <= set(years)
+
+
+def test_middle_names_and_last_words_lead_to_one_name() -> None:
+    names = light.full_names(["Robert Chisholm\nRobert Lawrence Chisholm was born in Kentville. Chisholm was elected."])
+    assert names == {"Robert Lawrence Chisholm": "Robert Chisholm", "Chisholm": "Robert Chisholm"}
+    two = light.full_names(["John Adam Roe met John Brian Roe. John Roe was neither."])
+    assert "John Adam Roe" not in two
+
+
 # ----------------------------------------------------------------------------- Chinese
 
 
@@ -161,6 +217,17 @@ def test_a_chinese_clause_without_a_name_goes_on_about_the_first_one(report: lis
     assert ("海州电力集团", "离开", "海州市") not in found
 
 
+def test_chinese_names_that_the_dictionary_does_not_know_are_put_together() -> None:
+    text = (
+        "砚湖在柳溪镇东边。砚湖的水很软，砚湖边上有一家工厂，名叫砚湖纸业股份有限公司。砚湖纸业在东京起诉公司的对手。"
+        "由姚静如担任厂长，姚静如认识罗知行。罗知行在芬兰遇到尤哈·科斯基宁，尤哈说砚湖很美。"
+        "母校西安交通大学请罗知行演讲，公司的股票上市以后，一家外国公司没有中断合作。"
+    )
+    found = types(light.extract([text])[0])
+    assert {"砚湖", "砚湖纸业", "姚静如", "罗知行", "尤哈·科斯基宁", "西安交通大学"} <= set(found)
+    assert not {"尤哈", "姚静", "基宁", "砚湖纸业股份有限公司", "上市", "中断", "外国公司", "东京起诉公司"} & set(found)
+
+
 # ----------------------------------------------------------------------------- any language
 
 
@@ -177,6 +244,36 @@ def test_other_languages_yield_names_quoted_titles_and_links() -> None:
     assert {"Marit Solberg", "Bergen Museum", "Kværner Brug", "Vannets kraft"} <= set(types(extraction))
     assert frozenset(("Vannets kraft", "Marit Solberg")) in pairs([extraction])
     assert "Boken" not in types(extraction)
+
+
+SPANISH = """\
+La fábrica de Alcobendas
+
+Don Julián Herrera fundó la fábrica. La Compañía Relojera del Norte la compró en 1934 y la llevó a Getafe, donde
+trabajó mucha gente de la ciudad durante muchos años, con el modelo TR-200. Su hija, Inés Herrera, escribió «El tiempo
+prestado».
+"""
+GERMAN = (
+    "Die Orgel der Kirche baute Johann Amsler in der Werkstatt. Seine Tochter Charlotte Amsler schrieb ein Buch über "
+    "die Arbeit mit dem Holz. Nach dem Brand kaufte die Stadt das Haus von Charlotte Amsler."
+)
+JAPANESE = (
+    "北浜製作所は田村清一が大阪市で創業した会社である。田村清一は東京帝国大学で学んだ。娘の田村節子は『歯車と私』という本を書いた。"
+    "田村節子は神戸市に住んでいる。"
+)
+
+
+def test_names_of_other_languages_lose_what_only_begins_a_sentence() -> None:
+    spanish, german, japanese = (types(light.extract([text])[0]) for text in (SPANISH, GERMAN, JAPANESE))
+    assert {"La fábrica de Alcobendas", "Julián Herrera", "Compañía Relojera del Norte", "Getafe", "TR-200"} <= set(
+        spanish
+    )
+    assert {"Johann Amsler", "Charlotte Amsler"} <= set(german)
+    assert not {"Kirche", "Werkstatt", "Holz", "Tochter Charlotte Amsler", "Seine Tochter Charlotte Amsler"} & set(
+        german
+    )
+    assert {"北浜製作所", "田村清一", "大阪市", "東京帝国大学", "田村節子", "歯車と私", "神戸市"} <= set(japanese)
+    assert frozenset(("La fábrica de Alcobendas", "Compañía Relojera del Norte")) in pairs(light.extract([SPANISH]))
 
 
 def test_without_the_extra_chinese_still_yields_what_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
