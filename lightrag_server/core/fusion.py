@@ -60,6 +60,15 @@ def _within_unit(value: float) -> float:
     return min(max(value, 0.0), 1.0)
 
 
+def added(*legs: tuple[Mapping[str, float], float]) -> dict[str, float]:
+    """The weighted sum of some scores; what a leg lacks gets nothing from it."""
+    total: dict[str, float] = {}
+    for scores, weight in legs:
+        for place, score in scores.items():
+            total[place] = total.get(place, 0.0) + weight * score
+    return total
+
+
 def scaled(scores: Mapping[str, float]) -> dict[str, float]:
     """To [0, 1]: the best is 1, the worst 0; all 1 where they are equal."""
     if not scores:

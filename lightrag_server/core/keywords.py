@@ -48,7 +48,7 @@ def _names(question: str) -> list[str]:
         words = match.group().split()
         while words and words[0].lower() in _FIRST_WORDS:
             words = words[1:]
-        if words:
+        if words and words != ["I"]:
             names.append(re.sub(r"['’]s$", "", " ".join(words)).strip(".-"))
     return [n for n in names if n]
 

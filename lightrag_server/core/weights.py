@@ -15,6 +15,8 @@ class Weights:
     facts: float = 1.0
     similarity: float = 0.05
     """Mass of the chunk that resembles the question most; of the least similar in the running, 0."""
+    steepness: float = 10.0
+    """Power of a fact's share of the range of scores: only facts near the best one start a walk."""
 
     mentions: float = 1.0
     relations: float = 1.0
@@ -25,6 +27,8 @@ class Weights:
 
     lexical: float = 1.0
     dense: float = 0.25
+    leader: float = 0.8
+    """The least rank value of what is best by its words or by its similarity: the fifth place."""
     next_window: float = 0.7
     """What the next best window of a chunk gets of the chunk's rank."""
     sentences: float = 0.5

@@ -16,6 +16,7 @@ from lightrag_server.core.context import Evidence
 from lightrag_server.core.encoding import chunk_from_row
 from lightrag_server.core.folding import with_names
 from lightrag_server.core.fusion import (
+    added,
     by_order,
     dense_margins,
     interleave,
@@ -170,18 +171,14 @@ def _scores(
     """By place: its rank in the leading ranking, and how far it stands out by its words and its similarity."""
     words = {h.id: h.score for h in hits.lexical if h.ref in places.chunks}
     found = {h.id: h.score for h in hits.windows if h.ref in places.chunks}
-    standing_out = (
-        (lexical_margins(words), weights.lexical),
-        (dense_margins(found), weights.dense),
+    certainty = hits.certainty if walked else 0.0
+    leading = added(
+        (_windows_of_chunks(walked, places, dense, weights), certainty), (by_order(ranked(found)), 1.0 - certainty)
     )
-    leading = _windows_of_chunks(walked, places, dense, weights) if walked else by_order(ranked(found))
-    scores = {place: TIE * similarity for place, similarity in dense.items()}
-    for place, value in leading.items():
-        scores[place] = scores.get(place, 0.0) + value
-    for margins, weight in standing_out:
-        for place, margin in margins.items():
-            scores[place] = scores.get(place, 0.0) + weight * margin
-    return scores
+    for leader in (*ranked(words, 1), *ranked(found, 1)):
+        leading[leader] = max(leading.get(leader, 0.0), weights.leader)
+    margins = (lexical_margins(words), weights.lexical), (dense_margins(found), weights.dense)
+    return added((leading, 1.0), *margins, (dense, TIE))
 
 
 TIE = 1e-3

@@ -13,6 +13,7 @@ from lightrag_server.core import ids, lexical
 from lightrag_server.core.keywords import Keywords
 from lightrag_server.core.questions import parts_of
 from lightrag_server.core.records import Mode, Question
+from lightrag_server.core.spans import longest, unspaced_spans
 from lightrag_server.engine.scope import Knowledge, Nearest
 from lightrag_server.ports.embedding import Embedder
 from lightrag_server.ports.lexical import LexicalHit
@@ -24,6 +25,10 @@ HITS_PER_PLACE = 2
 """Hits beyond those that a question shows: other evidence may lift them."""
 FACT_HITS = 50
 MAX_NAMES = 6
+LEAST_CERTAINTY = 0.5
+"""Of a name that resembles an entity."""
+CERTAIN_SHARE = 2.0
+"""A whole question never comes closer to a fact than half way."""
 
 USES_ENTITIES: frozenset[Mode] = frozenset({"local", "hybrid", "mix"})
 USES_FACTS: frozenset[Mode] = frozenset({"global", "hybrid", "mix"})
@@ -40,6 +45,8 @@ class Hits:
     entities: list[VectorHit]
     facts: list[VectorHit]
     names: dict[str, float]
+    certainty: float
+    """How sure it is that the graph knows what the question speaks of, in [0, 1]."""
 
 
 class Searches:
@@ -55,7 +62,7 @@ class Searches:
         asked = [question.text, *(parts if len(parts) > 1 else [])]
         given = [" ".join(k) for k in (question.low_keywords, question.high_keywords) if k]
         names = [] if question.mode == "naive" else list(keywords.low[:MAX_NAMES])
-        known = await self._knowledge.graph.entities([ids.entity_key(name) for name in names])
+        known = await self._known(question.text, names)
         names = [name for name in names if ids.entity_key(name) not in known]
         vectors = await self._embedder.embed([*asked, *given, *names], "query")
         whole = list(vectors[: len(asked)])
@@ -70,7 +77,10 @@ class Searches:
             _nearest(knowledge.facts, high, max(question.top_k, FACT_HITS) if wants_facts else 0, self._threshold),
             self._likely_meant(list(vectors[len(asked) + len(given) :])),
         )
-        return Hits(np.stack(whole), windows, words, entities, facts, dict.fromkeys(known, 1.0) | named)
+        names_found = dict.fromkeys(known, 1.0) | named
+        nearest = max((self._closeness(hits[0].score) for hits in (entities, facts) if hits), default=0.0)
+        certainty = max([min(CERTAIN_SHARE * nearest, 1.0), *names_found.values()])
+        return Hits(np.stack(whole), windows, words, entities, facts, names_found, certainty)
 
     async def followed(self, question: Question, hits: Hits, follow_up: str) -> Hits:
         """The hits with those of a question that could only be asked when the first was answered."""
@@ -85,13 +95,25 @@ class Searches:
         asked = np.vstack([hits.asked, vector])
         return replace(hits, asked=asked, windows=_best_of(hits.windows, windows), lexical=words)
 
+    def _closeness(self, similarity: float) -> float:
+        """On the way from what unrelated texts reach to the very same text."""
+        return (similarity - self._threshold) / (1.0 - self._threshold)
+
+    async def _known(self, text: str, names: Sequence[str]) -> list[str]:
+        """Keys of entities of just these names, and of those that an unspaced text has in it."""
+        spans = unspaced_spans(text) if names else []
+        known = await self._knowledge.graph.names({ids.entity_key(name) for name in (*names, *spans)})
+        within = longest(span for span in spans if ids.entity_key(span) in known)
+        return [key for name in (*names, *within) if (key := ids.entity_key(name)) in known]
+
     async def _likely_meant(self, names: Sequence[Vector]) -> dict[str, float]:
         """Of names that the graph does not know, the entities that they resemble most."""
         nearest = await asyncio.gather(*(self._knowledge.entities.search(v, 1, self._threshold) for v in names))
         found: dict[str, float] = {}
         for hit in (hit for hits in nearest for hit in hits):
-            certainty = (hit.score - self._threshold) / (1.0 - self._threshold)
-            found[hit.ref] = max(found.get(hit.ref, 0.0), certainty)
+            certainty = self._closeness(hit.score)
+            if certainty >= LEAST_CERTAINTY:
+                found[hit.ref] = max(found.get(hit.ref, 0.0), certainty)
         return found
 
 

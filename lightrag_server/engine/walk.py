@@ -25,8 +25,6 @@ SEED_CHUNKS = 20
 """Of an entity told in more chunks these few are walked to; what is told everywhere says little of any place."""
 BRIDGES = 20
 BRIDGE_CHUNKS = 10
-STEEPNESS = 10
-"""Of facts only those near the best one start a walk: the tenth power of the rank within the list's range."""
 LEAST_SEED = 0.02
 """Seeds below this share of the largest are dropped: each costs reading its chunks."""
 SIMILAR_CHUNKS = 40
@@ -58,8 +56,8 @@ class Walk:
 
     async def ranking(self, hits: Hits) -> list[str]:
         """Chunks by the mass that reaches them, best first; empty where the question names and states nothing known."""
-        facts = _facts(hits.facts)
-        names = hits.names or _steep(hits.entities)
+        facts = _facts(hits.facts, self._weights.steepness)
+        names = hits.names or _steep(hits.entities, self._weights.steepness)
         around = await self._around([*names, *facts], SEED_CHUNKS)
         seeds = _seeds(names, facts, {key: len(chunk_ids) for key, chunk_ids in around.chunks.items()}, self._weights)
         if not seeds:
@@ -99,20 +97,20 @@ def _with_spans(key: str) -> list[str]:
     return [key, *(span for span, _ in spans_of(key))]
 
 
-def _facts(hits: Sequence[VectorHit]) -> dict[str, float]:
+def _facts(hits: Sequence[VectorHit], steepness: float) -> dict[str, float]:
     """Both ends of the best facts, each with the mean weight of its facts."""
     weights: dict[str, list[float]] = {}
-    for subject, weight in _steep(hits).items():
+    for subject, weight in _steep(hits, steepness).items():
         for key in ids.pair_from(subject) or ():
             weights.setdefault(key, []).append(weight)
     return {key: sum(found) / len(found) for key, found in weights.items()}
 
 
-def _steep(hits: Sequence[VectorHit]) -> dict[str, float]:
+def _steep(hits: Sequence[VectorHit], steepness: float) -> dict[str, float]:
     """What a list of hits points at, falling off quickly: a margin above the list's last, not a number of hits, says
     how many of them are meant."""
     best = {hit.ref: hit.score for hit in reversed(hits)}
-    return {ref: w for ref, share in scaled(best).items() if (w := share**STEEPNESS) >= LEAST_SEED}
+    return {ref: w for ref, share in scaled(best).items() if (w := share**steepness) >= LEAST_SEED}
 
 
 def _seeds(
