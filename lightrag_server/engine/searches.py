@@ -45,8 +45,17 @@ class Hits:
     entities: list[VectorHit]
     facts: list[VectorHit]
     names: dict[str, float]
-    certainty: float
-    """How sure it is that the graph knows what the question speaks of, in [0, 1]."""
+    threshold: float
+    """The similarity that unrelated text reaches with this embedder."""
+
+    @property
+    def certainty(self) -> float:
+        """How sure it is that the graph knows what the question speaks of, in [0, 1]."""
+        return max([self.certainty_of(self.entities), self.certainty_of(self.facts), *self.names.values()])
+
+    def certainty_of(self, found: Sequence[VectorHit]) -> float:
+        """How sure it is that the best of these is meant by the question, in [0, 1]."""
+        return min(max(CERTAIN_SHARE * closeness(found[0].score, self.threshold), 0.0), 1.0) if found else 0.0
 
 
 class Searches:
@@ -77,10 +86,8 @@ class Searches:
             _nearest(knowledge.facts, high, max(question.top_k, FACT_HITS) if wants_facts else 0, self._threshold),
             self._likely_meant(list(vectors[len(asked) + len(given) :])),
         )
-        names_found = dict.fromkeys(known, 1.0) | named
-        nearest = max((self._closeness(hits[0].score) for hits in (entities, facts) if hits), default=0.0)
-        certainty = max([min(CERTAIN_SHARE * nearest, 1.0), *names_found.values()])
-        return Hits(np.stack(whole), windows, words, entities, facts, names_found, certainty)
+        meant = dict.fromkeys(known, 1.0) | named
+        return Hits(np.stack(whole), windows, words, entities, facts, meant, self._threshold)
 
     async def followed(self, question: Question, hits: Hits, follow_up: str) -> Hits:
         """The hits with those of a question that could only be asked when the first was answered."""
@@ -95,10 +102,6 @@ class Searches:
         asked = np.vstack([hits.asked, vector])
         return replace(hits, asked=asked, windows=_best_of(hits.windows, windows), lexical=words)
 
-    def _closeness(self, similarity: float) -> float:
-        """On the way from what unrelated texts reach to the very same text."""
-        return (similarity - self._threshold) / (1.0 - self._threshold)
-
     async def _known(self, text: str, names: Sequence[str]) -> list[str]:
         """Keys of entities of just these names, and of those that an unspaced text has in it."""
         spans = unspaced_spans(text) if names else []
@@ -111,10 +114,15 @@ class Searches:
         nearest = await asyncio.gather(*(self._knowledge.entities.search(v, 1, self._threshold) for v in names))
         found: dict[str, float] = {}
         for hit in (hit for hits in nearest for hit in hits):
-            certainty = self._closeness(hit.score)
+            certainty = closeness(hit.score, self._threshold)
             if certainty >= LEAST_CERTAINTY:
                 found[hit.ref] = max(found.get(hit.ref, 0.0), certainty)
         return found
+
+
+def closeness(similarity: float, threshold: float) -> float:
+    """How far on the way from what unrelated texts reach to the very same text."""
+    return (similarity - threshold) / (1.0 - threshold)
 
 
 async def _nearest(store: Nearest, asked: Sequence[Vector], top_k: int, threshold: float) -> list[VectorHit]:

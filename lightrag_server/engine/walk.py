@@ -56,8 +56,8 @@ class Walk:
 
     async def ranking(self, hits: Hits) -> list[str]:
         """Chunks by the mass that reaches them, best first; empty where the question names and states nothing known."""
-        facts = _facts(hits.facts, self._weights.steepness)
-        names = hits.names or _steep(hits.entities, self._weights.steepness)
+        facts = _facts(hits, self._weights.steepness)
+        names = hits.names or _steep(hits, hits.entities, self._weights.steepness)
         around = await self._around([*names, *facts], SEED_CHUNKS)
         seeds = _seeds(names, facts, {key: len(chunk_ids) for key, chunk_ids in around.chunks.items()}, self._weights)
         if not seeds:
@@ -97,20 +97,22 @@ def _with_spans(key: str) -> list[str]:
     return [key, *(span for span, _ in spans_of(key))]
 
 
-def _facts(hits: Sequence[VectorHit], steepness: float) -> dict[str, float]:
+def _facts(hits: Hits, steepness: float) -> dict[str, float]:
     """Both ends of the best facts, each with the mean weight of its facts."""
     weights: dict[str, list[float]] = {}
-    for subject, weight in _steep(hits, steepness).items():
+    for subject, weight in _steep(hits, hits.facts, steepness).items():
         for key in ids.pair_from(subject) or ():
             weights.setdefault(key, []).append(weight)
     return {key: sum(found) / len(found) for key, found in weights.items()}
 
 
-def _steep(hits: Sequence[VectorHit], steepness: float) -> dict[str, float]:
-    """What a list of hits points at, falling off quickly: a margin above the list's last, not a number of hits, says
-    how many of them are meant."""
-    best = {hit.ref: hit.score for hit in reversed(hits)}
-    return {ref: w for ref, share in scaled(best).items() if (w := share**steepness) >= LEAST_SEED}
+def _steep(hits: Hits, found: Sequence[VectorHit], steepness: float) -> dict[str, float]:
+    """What a list of hits points at, falling off quickly from how sure its best is: a margin above the list's last, not
+    a number of hits, says how many of them are meant."""
+    best = {hit.ref: hit.score for hit in reversed(found)}
+    certainty = hits.certainty_of(found)
+    steep = {ref: share**steepness for ref, share in scaled(best).items()}
+    return {ref: certainty * weight for ref, weight in steep.items() if weight >= LEAST_SEED}
 
 
 def _seeds(
@@ -122,8 +124,8 @@ def _seeds(
         return {key: value / max(told_in[key], 1) for key, value in found.items() if key in told_in}
 
     stated = rare(facts)
-    largest = max(stated.values(), default=0.0) or 1.0
-    mass = {key: weights.facts * value / largest for key, value in stated.items()}
+    share = max(facts.values(), default=0.0) / (max(stated.values(), default=0.0) or 1.0)
+    mass = {key: weights.facts * value * share for key, value in stated.items()}
     for key, value in rare(names).items():
         mass[key] = mass.get(key, 0.0) + weights.names * value
     least = LEAST_SEED * max(mass.values(), default=0.0)
