@@ -27,8 +27,8 @@ FACT_HITS = 50
 MAX_NAMES = 6
 LEAST_CERTAINTY = 0.5
 """Of a name that resembles an entity."""
-CERTAIN_SHARE = 2.0
-"""A whole question never comes closer to a fact than half way."""
+CERTAIN_SHARE = 1.5
+"""A whole question seldom comes closer to a fact than two thirds of the way."""
 
 USES_ENTITIES: frozenset[Mode] = frozenset({"local", "hybrid", "mix"})
 USES_FACTS: frozenset[Mode] = frozenset({"global", "hybrid", "mix"})
