@@ -60,6 +60,23 @@ class Api:
         return state
 
 
+def settings_of(vendor: Vendor) -> dict[str, str]:
+    return {
+        "LLM_BINDING": "openai",
+        "LLM_BINDING_HOST": vendor.openai_url,
+        "LLM_BINDING_API_KEY": "vendor-key",
+        "LLM_MAX_RETRIES": "0",
+        "LLM_TIMEOUT": "1",
+        "EMBEDDING_BINDING": "openai",
+        "EMBEDDING_BINDING_HOST": vendor.openai_url,
+        "EMBEDDING_BINDING_API_KEY": "vendor-key",
+        "EMBEDDING_MAX_RETRIES": "0",
+        "EMBEDDING_TIMEOUT": "1",
+        "ENABLE_LLM_CACHE": "false",
+        "INDEX_PROFILE": "vector",
+    }
+
+
 @asynccontextmanager
 async def opened(folder: Path, **variables: str) -> AsyncIterator[Api]:
     app = create_app(load([], environ={**FAKE, **variables}, start_dir=folder))
@@ -75,6 +92,20 @@ async def opened(folder: Path, **variables: str) -> AsyncIterator[Api]:
 def vendor() -> Iterator[Vendor]:
     with in_thread() as started:
         yield started
+
+
+@pytest.fixture
+def own_vendor() -> Iterator[Vendor]:
+    """Of one test alone, which counts its calls or makes it fail."""
+    with in_thread() as started:
+        yield started
+
+
+@pytest.fixture
+async def served(tmp_path: Path, own_vendor: Vendor) -> AsyncIterator[Api]:
+    """With a vendor's models, which are not waited for long."""
+    async with opened(tmp_path, **settings_of(own_vendor)) as api:
+        yield api
 
 
 @pytest.fixture

@@ -5,34 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lightrag_server.jobs import runner
-from tests.api.conftest import STORY, WAIT_S, Api, opened
-from tests.api.test_over_the_wire import settings_of
+from tests.api.conftest import STORY, WAIT_S, Api, opened, settings_of
 from tests.parsers.samples import pdf
-from tests.vendor import Vendor, in_thread
+from tests.vendor import Vendor
 
 UNRELATED = "Which vitamins does fresh broccoli contain?"
 CHINESE = "林若溪从海州大学毕业，回到家乡青禾镇。老电站由云岭县水利局管理。"
 CHINESE_UNRELATED = "秦始皇统一六国是在哪一年？"
 WEAK = "By all signs the material below does not answer"
-
-
-@pytest.fixture
-def vendor() -> Iterator[Vendor]:
-    with in_thread() as started:
-        yield started
-
-
-@pytest.fixture
-async def served(tmp_path: Path, vendor: Vendor) -> AsyncIterator[Api]:
-    async with opened(tmp_path, **settings_of(vendor)) as api:
-        yield api
 
 
 async def asked(api: Api, question: str, path: str = "/query", **body: Any) -> Any:
@@ -109,9 +95,9 @@ def spans(references: list[dict[str, Any]], text: str) -> list[str]:
     return [text[span["start"] : span["end"]] for reference in references for span in reference["spans"]]
 
 
-async def test_references_name_the_sentences_that_a_written_answer_cites(served: Api, vendor: Vendor) -> None:
+async def test_references_name_the_sentences_that_a_written_answer_cites(served: Api, own_vendor: Vendor) -> None:
     await served.insert(STORY, "carol.txt")
-    vendor.control(reply="Marley died on Christmas Eve [1]. Bob lived in Camden Town, a clerk of Scrooge's [1].")
+    own_vendor.control(reply="Marley died on Christmas Eve [1]. Bob lived in Camden Town, a clerk of Scrooge's [1].")
     answer = await asked(served, "Who was Jacob Marley, and where did Bob live?")
     assert spans(answer["references"], STORY) == [STORY.splitlines()[1], STORY.splitlines()[2]]
 
@@ -124,19 +110,19 @@ async def test_references_name_the_sentences_that_are_quoted(api: Api) -> None:
     assert all(sentence in answer["response"] for sentence in quoted)
 
 
-async def test_a_citation_without_a_sentence_behind_it_keeps_the_passage(served: Api, vendor: Vendor) -> None:
+async def test_a_citation_without_a_sentence_behind_it_keeps_the_passage(served: Api, own_vendor: Vendor) -> None:
     await served.insert(STORY, "carol.txt")
-    vendor.control(reply="马利已经死了 [1]。")
+    own_vendor.control(reply="马利已经死了 [1]。")
     answer = await asked(served, "Who was Jacob Marley?")
     assert spans(answer["references"], STORY) == [STORY]
 
 
-async def test_citations_say_the_page_in_every_family(tmp_path: Path, vendor: Vendor) -> None:
-    settings = settings_of(vendor) | {"WINDOW_SIZE": "30", "WINDOW_OVERLAP_SIZE": "0"}
+async def test_citations_say_the_page_in_every_family(tmp_path: Path, own_vendor: Vendor) -> None:
+    settings = settings_of(own_vendor) | {"WINDOW_SIZE": "30", "WINDOW_OVERLAP_SIZE": "0"}
     async with opened(tmp_path, **settings) as api:
         reply = await api.client.post("/documents/upload", files={"file": ("carol.pdf", pdf(PAGES))})
         await api.settled(reply.json()["track_id"])
-        vendor.control(reply=TOLD)
+        own_vendor.control(reply=TOLD)
         question = "When did Jacob Marley die, and who walked with a crutch?"
         [reference] = (await asked(api, question))["references"]
         assert [span["page"] for span in reference["spans"]] == [2, 3]
@@ -193,8 +179,8 @@ async def test_a_long_description_shows_what_the_question_asks_for(api: Api) -> 
         assert len(shown) <= 400
 
 
-def summarising(vendor: Vendor) -> dict[str, str]:
-    return settings_of(vendor) | {
+def summarising(own_vendor: Vendor) -> dict[str, str]:
+    return settings_of(own_vendor) | {
         "INDEX_PROFILE": "full",
         "SUMMARIES": "true",
         "FORCE_LLM_SUMMARY_ON_MERGE": str(len(FACTS)),
@@ -213,18 +199,18 @@ async def described_as(api: Api, text: str) -> None:
 
 
 async def test_summaries_are_made_after_an_answer_and_used_while_the_description_is_the_same(
-    tmp_path: Path, vendor: Vendor
+    tmp_path: Path, own_vendor: Vendor
 ) -> None:
-    async with opened(tmp_path, **summarising(vendor)) as api:
+    async with opened(tmp_path, **summarising(own_vendor)) as api:
         await tell(api, *FACTS)
-        vendor.control(reply=reply_with_summaries("Marley in short."))
-        before = vendor.stats()["chat"]
+        own_vendor.control(reply=reply_with_summaries("Marley in short."))
+        before = own_vendor.stats()["chat"]
         await asked(api, ABOUT, mode="local")
         await described_as(api, "Marley in short.")
-        assert vendor.stats()["chat"] == before + 2
+        assert own_vendor.stats()["chat"] == before + 2
         await asked(api, ABOUT, mode="local")
-        assert "descriptions" not in vendor.stats()["last_body"]["messages"][0]["content"]
-        assert vendor.stats()["chat"] == before + 3
+        assert "descriptions" not in own_vendor.stats()["last_body"]["messages"][0]["content"]
+        assert own_vendor.stats()["chat"] == before + 3
         assert any("summarised" in line for line in (await api.idle())["history_messages"])
         data = await asked(api, ABOUT, "/query/data", mode="local")
         told = next(e["description"] for e in data["data"]["entities"] if e["entity_name"] == "Jacob Marley")
@@ -241,12 +227,12 @@ async def documents(api: Api) -> list[dict[str, Any]]:
 
 
 async def test_a_summary_that_fails_leaves_the_answer_alone_and_is_asked_for_again(
-    tmp_path: Path, vendor: Vendor
+    tmp_path: Path, own_vendor: Vendor
 ) -> None:
-    async with opened(tmp_path, **summarising(vendor)) as api:
+    async with opened(tmp_path, **summarising(own_vendor)) as api:
         await tell(api, *FACTS)
-        vendor.control(reply=reply_with_summaries("Marley in short."))
-        vendor.fault("status", on="chat", status=500, match="descriptions")
+        own_vendor.control(reply=reply_with_summaries("Marley in short."))
+        own_vendor.fault("status", on="chat", status=500, match="descriptions")
         await asked(api, ABOUT, mode="local")
         deadline = time.monotonic() + WAIT_S
         while await open_summaries(api):
@@ -262,26 +248,26 @@ async def open_summaries(api: Api) -> int:
 
 
 async def test_summaries_under_way_at_a_stop_are_made_after_the_next_start(
-    tmp_path: Path, vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, own_vendor: Vendor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "STOP_GRACE_S", 0.1)
-    async with opened(tmp_path, **summarising(vendor) | {"LLM_TIMEOUT": "60"}) as api:
+    async with opened(tmp_path, **summarising(own_vendor) | {"LLM_TIMEOUT": "60"}) as api:
         await tell(api, *FACTS)
-        vendor.fault("timeout", on="chat", match="descriptions")
-        vendor.control(reply=reply_with_summaries("Marley in short."))
+        own_vendor.fault("timeout", on="chat", match="descriptions")
+        own_vendor.control(reply=reply_with_summaries("Marley in short."))
         await asked(api, ABOUT, mode="local")
         deadline = time.monotonic() + WAIT_S
-        while not vendor.stats()["in_flight"]:
+        while not own_vendor.stats()["in_flight"]:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.02)
-    async with opened(tmp_path, **summarising(vendor)) as api:
+    async with opened(tmp_path, **summarising(own_vendor)) as api:
         await described_as(api, "Marley in short.")
 
 
-async def test_without_the_setting_no_summary_is_made(tmp_path: Path, vendor: Vendor) -> None:
-    async with opened(tmp_path, **summarising(vendor) | {"SUMMARIES": "false"}) as api:
+async def test_without_the_setting_no_summary_is_made(tmp_path: Path, own_vendor: Vendor) -> None:
+    async with opened(tmp_path, **summarising(own_vendor) | {"SUMMARIES": "false"}) as api:
         await tell(api, *FACTS)
-        before = vendor.stats()["chat"]
+        before = own_vendor.stats()["chat"]
         await asked(api, ABOUT, mode="local")
         assert await open_summaries(api) == 0
-        assert vendor.stats()["chat"] == before + 1
+        assert own_vendor.stats()["chat"] == before + 1

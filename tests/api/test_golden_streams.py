@@ -6,32 +6,18 @@ What differs from run to run is replaced by a word in angle brackets; neighbouri
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.api.conftest import STORY, Api, opened
-from tests.api.test_over_the_wire import settings_of
-from tests.vendor import Vendor, in_thread
+from tests.api.conftest import STORY, Api
+from tests.vendor import Vendor
 
 GOLDEN = Path(__file__).with_name("golden")
 QUESTION = "Who was Jacob Marley?"
 NO_CONTEXT = "[no-context]"
-
-
-@pytest.fixture
-def vendor() -> Iterator[Vendor]:
-    with in_thread() as started:
-        yield started
-
-
-@pytest.fixture
-async def served(tmp_path: Path, vendor: Vendor) -> AsyncIterator[Api]:
-    async with opened(tmp_path, **settings_of(vendor)) as api:
-        yield api
 
 
 async def ask(api: Api, **body: Any) -> httpx.Response:
@@ -104,17 +90,17 @@ async def test_lines_without_evidence(served: Api, mode: str) -> None:
     assert normalised((await ask(served, mode=mode)).text) == golden("no_context")
 
 
-async def test_lines_of_an_answer_that_breaks_off(served: Api, vendor: Vendor) -> None:
+async def test_lines_of_an_answer_that_breaks_off(served: Api, own_vendor: Vendor) -> None:
     await served.insert(STORY, "carol.txt")
-    vendor.fault("hang_up", on="chat")
+    own_vendor.fault("hang_up", on="chat")
     reply = await ask(served)
     assert reply.status_code == 200
     assert normalised(reply.text) == golden("broken_off")
 
 
-async def test_a_failure_before_the_first_line(served: Api, vendor: Vendor) -> None:
+async def test_a_failure_before_the_first_line(served: Api, own_vendor: Vendor) -> None:
     await served.insert(STORY, "carol.txt")
-    vendor.fault("status", on="embed", status=500)
+    own_vendor.fault("status", on="embed", status=500)
     reply = await ask(served)
     assert reply.status_code == 503
     assert reply.headers["content-type"] == "application/json"

@@ -19,8 +19,8 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, TextContent
 
-from tests.api.conftest import STORY
-from tests.api.test_over_the_wire import index, open_connection, settings_of, wait_until
+from tests.api.conftest import STORY, settings_of
+from tests.api.test_over_the_wire import index, open_connection, wait_until
 from tests.server import Server, environment, running
 from tests.vendor import Vendor
 

@@ -15,8 +15,8 @@ import httpx
 import ollama
 import pytest
 
-from tests.api.conftest import STORY, Api, opened
-from tests.api.test_over_the_wire import index, open_connection, send, settings_of, wait_until
+from tests.api.conftest import STORY, Api, opened, settings_of
+from tests.api.test_over_the_wire import index, open_connection, send, wait_until
 from tests.server import Server, running
 from tests.vendor import Vendor
 

@@ -14,28 +14,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.api.conftest import STORY
+from tests.api.conftest import STORY, settings_of
 from tests.server import Server, running
 from tests.vendor import Vendor, in_thread
 
 QUESTION = {"query": "Who was Jacob Marley?", "mode": "naive"}
-
-
-def settings_of(vendor: Vendor) -> dict[str, str]:
-    return {
-        "LLM_BINDING": "openai",
-        "LLM_BINDING_HOST": vendor.openai_url,
-        "LLM_BINDING_API_KEY": "vendor-key",
-        "LLM_MAX_RETRIES": "0",
-        "LLM_TIMEOUT": "1",
-        "EMBEDDING_BINDING": "openai",
-        "EMBEDDING_BINDING_HOST": vendor.openai_url,
-        "EMBEDDING_BINDING_API_KEY": "vendor-key",
-        "EMBEDDING_MAX_RETRIES": "0",
-        "EMBEDDING_TIMEOUT": "1",
-        "ENABLE_LLM_CACHE": "false",
-        "INDEX_PROFILE": "vector",
-    }
 
 
 @pytest.fixture(scope="module")

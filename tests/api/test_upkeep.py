@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.conftest import STORY, Api, opened
-from tests.api.test_over_the_wire import settings_of
+from tests.api.conftest import STORY, Api, opened, settings_of
 from tests.vendor import Vendor, in_thread
 
 QUESTION = {"query": "Who was Jacob Marley?"}

@@ -10,8 +10,7 @@ import httpx
 import pytest
 
 from lightrag_server.core import ids
-from tests.api.conftest import STORY, Api, opened
-from tests.api.test_over_the_wire import settings_of
+from tests.api.conftest import STORY, Api, opened, settings_of
 from tests.vendor import Vendor, in_thread
 
 ROOT = Path(__file__).parents[2]
