@@ -35,6 +35,8 @@ EXAMPLES: dict[str, Any] = {
         "dry_run": True,
     },
     "POST /documents/recovery/force_reset": {"confirm": True},
+    "POST /graph/duplicates/accept": {"pairs": [{"a": "Ebenezer Scrooge", "b": "Scrooge", "into": "Ebenezer Scrooge"}]},
+    "POST /graph/duplicates/reject": {"pairs": [{"a": "Tiny Tim", "b": "Timothy"}]},
     "POST /query": _QUESTION | {"top_k": 40, "include_chunk_content": True},
     "POST /query/stream": _QUESTION | {"include_progress": True},
     "POST /query/data": _QUESTION | {"chunk_top_k": 10},
