@@ -32,7 +32,7 @@ from lightrag_server.core.records import Chunk, Entity, Pair, Passage, Question,
 from lightrag_server.core.times import asks_when, names_day, points_at_day
 from lightrag_server.core.weights import Weights
 from lightrag_server.engine.alike import Alike
-from lightrag_server.engine.places import Places, windows_of
+from lightrag_server.engine.places import Places
 from lightrag_server.engine.reranking import reranked
 from lightrag_server.engine.scope import Choice, Knowledge, within
 from lightrag_server.engine.searches import Hits, Searches
@@ -144,11 +144,15 @@ class Retrieval:
 
     async def _ranked(self, question: Question, hits: Hits, places: Places, walked: Sequence[str]) -> list[Passage]:
         limit = question.chunk_top_k
-        await places.add(dict.fromkeys([*(h.ref for h in (*hits.windows, *hits.lexical)), *walked[:limit]]))
-        dense = {w: s for w, s in places.similarity.items() if ids.window_place(w)[0] in places.chunks}
-        scores = _scores(hits, places, dense, walked, self._weights)
+        await places.add([*dict.fromkeys(hit.ref for hit in hits.lexical), *walked[:limit]])
+        scores = _scores(hits, places, walked, self._weights)
         scores = less_crowded(scores, _document_of, self._weights.crowding)
-        return _passages_of(with_floor(ranked(scores), ranked(dense), limit), scores, dense, places.chunks)
+        found = ranked({hit.id: hit.score for hit in hits.windows})
+        chosen = with_floor(ranked(scores), found, limit)
+        rows = await self._knowledge.chunks.get({ids.window_place(place)[0] for place in chosen})
+        chunks = {i: chunk_from_row(row) for i, row in rows.items()}
+        known = [place for place in chosen if ids.window_place(place)[0] in chunks]
+        return _passages_of(known, scores, places.similarity, chunks)
 
     async def _anchored(self, passages: list[Passage]) -> list[Passage]:
         """Behind a passage that says "this very night", the place before it that says which night it is."""
@@ -165,34 +169,28 @@ class Retrieval:
         return sorted(found, key=lambda p: (-p.score, p.chunk_id, p.start))
 
 
-def _scores(
-    hits: Hits, places: Places, dense: Mapping[str, float], walked: Sequence[str], weights: Weights
-) -> dict[str, float]:
+def _scores(hits: Hits, places: Places, walked: Sequence[str], weights: Weights) -> dict[str, float]:
     """By place: its rank in the leading ranking, and how far it stands out by its words and its similarity."""
-    words = {h.id: h.score for h in hits.lexical if h.ref in places.chunks}
-    found = {h.id: h.score for h in hits.windows if h.ref in places.chunks}
+    words = {h.id: h.score for h in hits.lexical}
+    found = {h.id: h.score for h in hits.windows}
     certainty = hits.certainty if walked else 0.0
-    leading = added(
-        (_windows_of_chunks(walked, places, dense, weights), certainty), (by_order(ranked(found)), 1.0 - certainty)
-    )
+    leading = added((_windows_of(walked, places, weights), certainty), (by_order(ranked(found)), 1.0 - certainty))
     for leader in (*ranked(words, 1), *ranked(found, 1)):
         leading[leader] = max(leading.get(leader, 0.0), weights.leader)
     margins = (lexical_margins(words), weights.lexical), (dense_margins(found), weights.dense)
-    return added((leading, 1.0), *margins, (dense, TIE))
+    total = added((leading, 1.0), *margins, (found, 0.0))
+    return {place: score + TIE * places.similarity.get(place, -1.0) for place, score in total.items()}
 
 
 TIE = 1e-3
 """Similarity tells places apart that are otherwise equal."""
 
 
-def _windows_of_chunks(
-    walked: Sequence[str], places: Places, dense: Mapping[str, float], weights: Weights
-) -> dict[str, float]:
+def _windows_of(walked: Sequence[str], places: Places, weights: Weights) -> dict[str, float]:
     """The rank of a chunk, given to its windows: whole to the most similar one, less to each of the others."""
     values: dict[str, float] = {}
-    for chunk_id, value in by_order([i for i in walked if i in places.chunks]).items():
-        windows = windows_of(places.chunks[chunk_id])
-        for n, window in enumerate(ranked({w: dense[w] for w in windows if w in dense})):
+    for chunk_id, value in by_order(walked).items():
+        for n, window in enumerate(ranked({w: places.similarity[w] for w in places.windows_of(chunk_id)})):
             values[window] = value * weights.next_window**n
     return values
 

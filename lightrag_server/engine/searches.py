@@ -72,7 +72,7 @@ class Searches:
         given = [" ".join(k) for k in (question.low_keywords, question.high_keywords) if k]
         names = [] if question.mode == "naive" else list(keywords.low[:MAX_NAMES])
         known = await self._known(question.text, names)
-        names = [name for name in names if ids.entity_key(name) not in known]
+        names = [name for name in names if ids.entity_key(name) not in known and any(map(str.isalpha, name))]
         vectors = await self._embedder.embed([*asked, *given, *names], "query")
         whole = list(vectors[: len(asked)])
         low = [vectors[len(asked)]] if question.low_keywords else whole

@@ -21,14 +21,14 @@ from lightrag_server.engine.scope import Graph
 from lightrag_server.engine.searches import Hits
 from lightrag_server.ports.vectors import VectorHit
 
-SEED_CHUNKS = 20
+SEED_CHUNKS = 16
 """Of an entity told in more chunks these few are walked to; what is told everywhere says little of any place."""
-BRIDGES = 20
-BRIDGE_CHUNKS = 10
+BRIDGES = 16
+BRIDGE_CHUNKS = 8
 LEAST_SEED = 0.02
 """Seeds below this share of the largest are dropped: each costs reading its chunks."""
-SIMILAR_CHUNKS = 40
-LEXICAL_CHUNKS = 20
+SIMILAR_CHUNKS = 32
+LEXICAL_CHUNKS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Walk:
         fresh = [i for i in dict.fromkeys(chunk_ids) if i not in self._known]
         self._known.update(fresh)
         told, _ = await asyncio.gather(self._graph.subjects_of(fresh), self._places.add(fresh))
-        self._near.add({i: told.get(i, ()) for i in fresh if i in self._places.chunks})
+        self._near.add(told)
         self._near.join_names(keys, around.alike)
 
     def _spread(self, seeds: Mapping[str, float]) -> Mass:

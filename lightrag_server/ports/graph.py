@@ -74,8 +74,8 @@ class GraphStore(Protocol):
         ...
 
     async def chunks_of(self, subjects: Collection[Subject], limit: int | None = None) -> dict[Subject, list[str]]:
-        """Chunk ids that speak of each subject, in id order, at most `limit` each; unknown subjects are absent, an
-        entity or relation without evidence is present and empty."""
+        """Chunk ids that speak of each subject, in id order; with a `limit` any so many of them. Unknown subjects are
+        absent, an entity or relation without evidence is present and empty."""
         ...
 
     async def subjects_of(self, chunk_ids: Collection[str]) -> dict[str, list[Subject]]:

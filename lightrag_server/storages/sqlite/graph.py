@@ -31,7 +31,11 @@ _KNOWN = (
 )
 _CHUNKS_OF = (
     "SELECT subject, chunk_id FROM evidence JOIN chunks ON chunks.id = evidence.chunk"
-    " WHERE subject IN (SELECT value FROM json_each(?)) ORDER BY chunk_id"
+    " WHERE subject IN (SELECT value FROM json_each(:subjects)) ORDER BY chunk_id"
+)
+_SOME_CHUNKS_OF = (
+    "SELECT told.value, chunk_id FROM json_each(:subjects) AS told JOIN chunks ON chunks.id IN"
+    " (SELECT chunk FROM evidence WHERE subject = told.value LIMIT :limit) ORDER BY chunk_id"
 )
 _SUBJECTS_OF = (
     "SELECT chunk_id, CASE subject % 2 WHEN 0 THEN (SELECT key FROM nodes WHERE id = subject / 2)"
@@ -97,8 +101,8 @@ class SQLiteGraphStore:
 
         def read(connection: sqlite3.Connection) -> dict[Subject, list[str]]:
             numbers = subject_ids(connection, subjects)
-            found = _told_by(connection, numbers.values())
-            return {subject: found[number][:limit] for subject, number in numbers.items() if number in found}
+            found = _told_by(connection, numbers.values(), limit)
+            return {subject: found[number] for subject, number in numbers.items() if number in found}
 
         return await self._database.read(read)
 
@@ -179,11 +183,12 @@ def _entities(rows: sqlite3.Cursor) -> list[Entity]:
     return [entity_from_row(from_bytes(data)) for (data,) in rows]
 
 
-def _told_by(connection: sqlite3.Connection, numbers: Collection[int]) -> dict[int, list[str]]:
+def _told_by(connection: sqlite3.Connection, numbers: Collection[int], limit: int | None) -> dict[int, list[str]]:
     """Chunks by the number of a subject, in id order; empty for an entity or relation that no chunk speaks of."""
     nodes, pairs = split(numbers)
     known = connection.execute(_KNOWN, {"nodes": id_array(nodes), "pairs": id_array(pairs)})
     found: dict[int, list[str]] = {number: [] for (number,) in known}
-    for number, chunk_id in connection.execute(_CHUNKS_OF, (id_array(numbers),)):
+    values = {"subjects": id_array(numbers), "limit": limit}
+    for number, chunk_id in connection.execute(_CHUNKS_OF if limit is None else _SOME_CHUNKS_OF, values):
         found.setdefault(number, []).append(chunk_id)
     return found
