@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lightrag_server.core import lexical
@@ -45,6 +45,9 @@ _KINDS: tuple[tuple[re.Pattern[str], re.Pattern[str]], ...] = (
 )
 
 _PRONOUN_FIRST = re.compile(r"[\"'“‘]?(?:He|She|It|They|His|Her)\b|[“「]?[他她它]")
+_MARKED_LINE = re.compile(r"^(?:#{1,6} |\|)", re.MULTILINE)
+_LINE = re.compile(r"\S[^\n]*")
+_SAYS_NOTHING = re.compile(r"#{1,6} .*|[|:\s-]+")
 _MID_SENTENCE_NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]{2,}")
 
 
@@ -75,12 +78,23 @@ def sentences_of(passages: Sequence[Passage]) -> list[Sentence]:
 
 def _self_contained(text: str) -> list[tuple[int, int]]:
     spans: list[tuple[int, int]] = []
-    for start, end in sentence_spans(text):
+    for start, end in _told_spans(text):
         if spans and end - spans[-1][0] <= MAX_JOINED_CHARS and _is_continued(text, spans[-1][1], start):
             spans[-1] = (spans[-1][0], end)
         else:
             spans.append((start, end))
     return spans
+
+
+def _told_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Sentences, and rows of tables one by one; a heading or a ruler says nothing by itself."""
+    for start, end in sentence_spans(text):
+        if not _MARKED_LINE.search(text, start, end):
+            yield start, end
+            continue
+        for line in _LINE.finditer(text, start, end):
+            if not _SAYS_NOTHING.fullmatch(line.group()):
+                yield line.span()
 
 
 def _is_continued(text: str, end: int, start: int) -> bool:

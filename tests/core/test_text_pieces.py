@@ -20,6 +20,7 @@ from lightrag_server.core.fusion import (
     with_floor,
 )
 from lightrag_server.core.keywords import keywords_of
+from lightrag_server.core.passages import sentences_of
 from lightrag_server.core.questions import parts_of
 from lightrag_server.core.records import Budget, Passage
 from lightrag_server.core.sentences import sentence_spans
@@ -225,3 +226,11 @@ def test_marks_say_where_each_number_is_cited() -> None:
         ("[2, 3]", "2"),
         ("[2, 3]", "3"),
     ]
+
+
+def test_rows_of_a_table_are_told_one_by_one_and_headings_are_not_told() -> None:
+    table = "| Code | Meaning |\n|---|---|\n| E07 | high pressure |\n| E08 | low flow |"
+    text = f"## 10.1 Codes on the display\n\n{table}\n\nStop it."
+    passage = Passage("d-chunk-000", "d", "d.md", text, 0, len(text), 40, 1.0)
+    told = [s.text for s in sentences_of([passage])]
+    assert told == ["| Code | Meaning |", "| E07 | high pressure |", "| E08 | low flow |", "Stop it."]
