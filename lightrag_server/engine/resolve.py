@@ -46,6 +46,8 @@ BATCH = 200
 MAX_BLOCK = 40
 """A block of more says nothing: its key is what many names share."""
 NEAREST = 6
+MOST_SEARCHED = 20_000
+"""Among more entities a search for each costs more than the indexing: they meet by name alone."""
 NEIGHBOURS_KNOWN = 50
 DESCRIPTION_CHARS = 300
 EVERYTHING = "everything"
@@ -95,7 +97,7 @@ class Resolve:
 
     async def run(self, subject: str = "") -> bool:
         """Look at what is new, let the model judge, and merge what is sure, as far as that is configured. False when
-        merges have to wait for edits that are under way."""
+        the rest has to wait: for edits that are under way, or for documents, beside which one batch is looked at."""
         if self._mode == "off":
             await self._stores.unresolved.clear()
             return True
@@ -105,9 +107,15 @@ class Resolve:
         while rows := await self._next():
             await self._look(rows.keys())
             await self._looked_at(rows)
+            if await self._is_busy():
+                return False
         if self._judge:
             await self._put_to_model(self._judge)
         return self._mode != "auto" or await self._merge()
+
+    async def _is_busy(self) -> bool:
+        jobs = await self._queue.open_jobs(self._stores.workspace)
+        return any(job.kind in (job_kinds.PREPARE, job_kinds.COMMIT) for job in jobs)
 
     async def _next(self) -> dict[str, dict[str, object]]:
         rows: dict[str, dict[str, object]] = {}
@@ -163,6 +171,8 @@ class Resolve:
             block[:] = [key for key in block if key in there]
 
     async def _met_by_vector(self, seen: Mapping[str, Appearance]) -> set[Pair]:
+        if await self._stores.entities.count() > MOST_SEARCHED:
+            return set()
         told_often = [a for a in seen.values() if a.mentions > 1]
         vectors = await self._vectors(told_often)
         pairs: set[Pair] = set()

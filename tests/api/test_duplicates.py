@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lightrag_server.engine import job_kinds
+from lightrag_server.engine.resolve import BATCH
 from tests.api.conftest import Api, opened
 from tests.api.test_graph import create, delete, get, post, relate
 from tests.vendor import Vendor
@@ -202,3 +203,15 @@ async def test_the_model_is_asked_about_open_pairs_and_heard(tmp_path: Path, ven
             (WRITERS, {"same": True, "why": "initials"})
         ]
         assert len(await labels(api)) == 8
+
+
+async def test_beside_documents_that_are_indexed_one_batch_is_looked_at(api: Api):
+    app = api.app.state.opened
+    workspace = await app.workspaces.get("")
+    await workspace.stores.unresolved.put({f"name {n:03d}": {} for n in range(BATCH + 5)})
+    await app.queue.enqueue([job_kinds.prepare("", "doc-unknown", delay_s=60.0)])
+    assert await workspace.resolve.run() is False
+    assert await workspace.stores.unresolved.count() == 5
+    await app.queue.cancel("", [job_kinds.PREPARE])
+    assert await workspace.resolve.run() is True
+    assert await workspace.stores.unresolved.count() == 0
