@@ -22,9 +22,10 @@ class Plan:
     top_k: int | None
     chunk_top_k: int | None
     with_answers: bool
+    rerank: bool | None = None
 
     def asked(self, case: Case, mode: Mode) -> Asked:
-        return Asked(case.question, mode, self.top_k, self.chunk_top_k)
+        return Asked(case.question, mode, self.top_k, self.chunk_top_k, self.rerank)
 
 
 async def ask_all(target: Target, cases: Sequence[Case], plan: Plan, progress: Progress) -> dict[Mode, tuple[Row, ...]]:

@@ -87,7 +87,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     how.add_argument("--k", type=_ks, default=(2, 5, 10), metavar="LIST", help="places looked at, default 2,5,10")
     how.add_argument("--top-k", type=_count, metavar="N", help="entities and relations; default: the server's")
     how.add_argument("--chunk-top-k", type=_count, metavar="N", help="passages; default: the server's")
-    how.add_argument("--rerank", action=argparse.BooleanOptionalAction, help="sent to the server of --url")
+    how.add_argument("--rerank", action=argparse.BooleanOptionalAction, help="whether passages are reranked")
     how.add_argument("--limit", type=_count, metavar="N", help="only the first questions")
     how.add_argument("--answers", action="store_true", help="have the questions answered; measure that, too")
     out = parser.add_argument_group("results")
@@ -121,14 +121,14 @@ def _count(text: str) -> int:
 
 
 def _wanted(given: argparse.Namespace) -> Wanted:
-    if given.url is None and (given.api_key is not None or given.rerank is not None):
-        raise ConfigError("--api-key and --rerank are for --url")
+    if given.url is None and given.api_key is not None:
+        raise ConfigError("--api-key is for --url")
     if len(given.compare) > 1:
         raise ConfigError("with QUESTIONS, --compare takes one earlier result")
     names = measure_names(given.k, with_answers=given.answers)
     return Wanted(
         cases=read_questions(str(given.questions), _read(given.questions))[: given.limit],
-        plan=Plan(given.modes, given.k, given.top_k, given.chunk_top_k, given.answers),
+        plan=Plan(given.modes, given.k, given.top_k, given.chunk_top_k, given.answers, given.rerank),
         files=files_of(given.documents, [given.questions]) if given.documents else [],
         floors=[read_floor(text, given.modes, names) for text in given.fail_under],
         before=read_compared(str(given.compare[0]), _read(given.compare[0])) if given.compare else None,
@@ -160,7 +160,7 @@ async def _evaluated(wanted: Wanted, given: argparse.Namespace) -> int:
 
 def _target(given: argparse.Namespace, *, works: bool) -> AbstractAsyncContextManager[Target]:
     if given.url is not None:
-        address = over_http.Address(given.url, given.api_key, given.workspace, given.rerank)
+        address = over_http.Address(given.url, given.api_key, given.workspace)
         return over_http.opened(address)
     from lightrag_server.evaluation import in_process
 

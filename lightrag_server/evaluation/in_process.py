@@ -80,9 +80,9 @@ class InProcess:
         return evidence, Answer("".join(parts), time.perf_counter() - began, usage)
 
     def _question(self, asked: Asked) -> Question:
-        given = {"top_k": asked.top_k, "chunk_top_k": asked.chunk_top_k}
-        numbers = {name: number for name, number in given.items() if number is not None}
-        return question(asked.text, asked.mode, self._workspace.query_settings, **numbers)
+        given = {"top_k": asked.top_k, "chunk_top_k": asked.chunk_top_k, "rerank": asked.rerank}
+        chosen = {name: value for name, value in given.items() if value is not None}
+        return question(asked.text, asked.mode, self._workspace.query_settings, **chosen)
 
 
 def evidence_of(context: Context, seconds: float) -> Evidence:

@@ -23,12 +23,11 @@ _TOLD = ("core_version", "llm_model", "embedding_model", "index_profile")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """`rerank` is sent as `enable_rerank`; None leaves it to the server, as it does the workspace."""
+    """None leaves the workspace to the server."""
 
     url: str
     key: str | None = None
     workspace: str | None = None
-    rerank: bool | None = None
 
 
 @asynccontextmanager
@@ -93,7 +92,7 @@ class OverHttp:
         return evidence, Answer(str(reply.get("response") or ""), time.perf_counter() - began, None)
 
     def _request(self, asked: Asked) -> dict[str, Any]:
-        numbers = {"top_k": asked.top_k, "chunk_top_k": asked.chunk_top_k, "enable_rerank": self._address.rerank}
+        numbers = {"top_k": asked.top_k, "chunk_top_k": asked.chunk_top_k, "enable_rerank": asked.rerank}
         given = {name: number for name, number in numbers.items() if number is not None}
         return {"query": asked.text, "mode": asked.mode, **given}
 

@@ -20,6 +20,7 @@ class Asked:
     mode: Mode
     top_k: int | None = None
     chunk_top_k: int | None = None
+    rerank: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,7 +178,7 @@ def test_floors_and_an_earlier_run(indexed: Path) -> None:
         (("nothing.jsonl",), "nothing.jsonl cannot be read: No such file"),
         (("questions.jsonl", "--modes", "bypass"), "'bypass' is none of naive, local"),
         (("questions.jsonl", "--k", "0"), "'0' is no whole number from 1"),
-        (("questions.jsonl", "--rerank"), "--api-key and --rerank are for --url"),
+        (("questions.jsonl", "--api-key", "k"), "--api-key is for --url"),
         (("questions.jsonl", "--documents", "nowhere"), "--documents nowhere: there is no such folder"),
         (("questions.jsonl", "--fail-under", "recall@7=1"), "'recall@7' is not measured"),
         (("questions.jsonl", "--url", "nonsense"), "--url nonsense: "),
