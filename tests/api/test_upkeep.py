@@ -20,7 +20,8 @@ def vendor() -> Iterator[Vendor]:
 
 def models_of(vendor: Vendor) -> dict[str, str]:
     """Extraction, keywords and answers by the vendor's model, all kept."""
-    wanted = {"ENABLE_LLM_CACHE": "true", "KEYWORD_EXTRACTION": "llm", "INDEX_PROFILE": "full"}
+    patience = {"LLM_TIMEOUT": "30", "EMBEDDING_TIMEOUT": "30"}
+    wanted = {"ENABLE_LLM_CACHE": "true", "KEYWORD_EXTRACTION": "llm", "INDEX_PROFILE": "full", **patience}
     return settings_of(vendor) | wanted
 
 
