@@ -56,6 +56,12 @@ def _background(scores: Mapping[str, float]) -> float:
     return max(ordered[rank - 1] * rank / BACKGROUND_RANK, 1e-9)
 
 
+def closeness(similarity: float, threshold: float) -> float:
+    """How far a cosine is on the way from what the embedder gives unrelated texts, its `threshold`, to the very same
+    text, in [0, 1]."""
+    return _within_unit((similarity - threshold) / max(1.0 - threshold, 1e-6))
+
+
 def _within_unit(value: float) -> float:
     return min(max(value, 0.0), 1.0)
 

@@ -136,11 +136,6 @@ def types_clash(a: Appearance, b: Appearance) -> bool:
     return not (a.classes <= _MAY_BE_BOTH and b.classes <= _MAY_BE_BOTH)
 
 
-def nearness(cosine: float, threshold: float) -> float:
-    """How far from what the embedder gives unrelated texts, in [0, 1]."""
-    return max(0.0, (cosine - threshold) / max(1.0 - threshold, 1e-6))
-
-
 def near_cosine(threshold: float) -> float:
     """The cosine of two names from which on both are looked at."""
     return threshold + NEAR * (1.0 - threshold)
@@ -154,7 +149,7 @@ def nearest_kin(a: Appearance, b: Appearance) -> Kinship | None:
 
 def likeness(a: Appearance, b: Appearance, near: float) -> Likeness | None:
     """None for two that are kept apart: names that differ in what tells things apart, types that clash, or nothing
-    that speaks for one thing. `near` is the `nearness` of their names."""
+    that speaks for one thing. `near` is the `closeness` of their names."""
     if types_clash(a, b):
         return None
     kin = nearest_kin(a, b)

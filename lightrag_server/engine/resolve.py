@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lightrag_server.core import ids
+from lightrag_server.core.fusion import closeness
 from lightrag_server.core.names import sure_form
 from lightrag_server.core.records import Entity, Pair
 from lightrag_server.core.resolution import (
@@ -27,7 +28,6 @@ from lightrag_server.core.resolution import (
     meeting_places,
     near_cosine,
     nearest_kin,
-    nearness,
     types_clash,
 )
 from lightrag_server.engine import job_kinds
@@ -282,5 +282,5 @@ def _related(
         if a.key in vectors and b.key in vectors:
             cosine = float(np.dot(vectors[a.key].vector, vectors[b.key].vector))
         if cosine >= near_cosine(threshold) or nearest_kin(a, b):
-            near[pair] = nearness(cosine, threshold)
+            near[pair] = closeness(cosine, threshold)
     return near

@@ -35,7 +35,7 @@ from lightrag_server.engine.alike import Alike
 from lightrag_server.engine.places import Places
 from lightrag_server.engine.reranking import reranked
 from lightrag_server.engine.scope import Choice, Knowledge, within
-from lightrag_server.engine.searches import Hits, Searches
+from lightrag_server.engine.searches import USES_ENTITIES, Hits, Searches
 from lightrag_server.engine.stores import Stores
 from lightrag_server.engine.walk import Walk
 from lightrag_server.ports.embedding import Embedder
@@ -45,6 +45,8 @@ LEAST_EDGES_PER_ENTITY = 2
 BRIDGE_PASSAGES = 8
 ANCHORED_PASSAGES = 12
 CHUNKS_BACK = 4
+TIE = 1e-3
+"""Similarity tells places apart that are otherwise equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ class Retrieval:
 
     async def _related(self, question: Question, hits: Hits) -> Related:
         """From the entities found to their relations, and from the relations found to their entities."""
-        scores: dict[Subject, float] = dict(hits.names)
+        scores: dict[Subject, float] = dict(hits.names) if question.mode in USES_ENTITIES else {}
         for hit in (*hits.entities, *hits.facts):
             scores[hit.ref] = max(scores.get(hit.ref, -1.0), hit.score)
         keys = ranked({s: v for s, v in scores.items() if ids.pair_from(s) is None}, question.top_k)
@@ -178,12 +180,9 @@ def _scores(hits: Hits, places: Places, walked: Sequence[str], weights: Weights)
     for leader in (*ranked(words, 1), *ranked(found, 1)):
         leading[leader] = max(leading.get(leader, 0.0), weights.leader)
     margins = (lexical_margins(words), weights.lexical), (dense_margins(found), weights.dense)
+    # with nothing for what was found and does not stand out, so that it stays in the running
     total = added((leading, 1.0), *margins, (found, 0.0))
     return {place: score + TIE * places.similarity.get(place, -1.0) for place, score in total.items()}
-
-
-TIE = 1e-3
-"""Similarity tells places apart that are otherwise equal."""
 
 
 def _windows_of(walked: Sequence[str], places: Places, weights: Weights) -> dict[str, float]:

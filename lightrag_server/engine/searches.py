@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightrag_server.core import ids, lexical
+from lightrag_server.core.fusion import closeness
 from lightrag_server.core.keywords import Keywords
 from lightrag_server.core.questions import parts_of
 from lightrag_server.core.records import Mode, Question
@@ -55,7 +56,7 @@ class Hits:
 
     def certainty_of(self, found: Sequence[VectorHit]) -> float:
         """How sure it is that the best of these is meant by the question, in [0, 1]."""
-        return min(max(CERTAIN_SHARE * closeness(found[0].score, self.threshold), 0.0), 1.0) if found else 0.0
+        return min(CERTAIN_SHARE * closeness(found[0].score, self.threshold), 1.0) if found else 0.0
 
 
 class Searches:
@@ -78,10 +79,9 @@ class Searches:
         low = [vectors[len(asked)]] if question.low_keywords else whole
         high = [vectors[len(asked) + len(given) - 1]] if question.high_keywords else whole
         wants_entities, wants_facts = question.mode in USES_ENTITIES, question.mode in USES_FACTS
-        knowledge, places = self._knowledge, question.chunk_top_k * HITS_PER_PLACE
-        windows, words, entities, facts, named = await asyncio.gather(
-            _nearest(knowledge.windows, whole, max(places, DENSE_HITS), -1.0),
-            knowledge.lexical.search(lexical.query_terms(" ".join(asked)), max(places, LEXICAL_HITS)),
+        knowledge = self._knowledge
+        (windows, words), entities, facts, named = await asyncio.gather(
+            self._places(question, whole, " ".join(asked)),
             _nearest(knowledge.entities, low, question.top_k if wants_entities else 0, self._threshold),
             _nearest(knowledge.facts, high, max(question.top_k, FACT_HITS) if wants_facts else 0, self._threshold),
             self._likely_meant(list(vectors[len(asked) + len(given) :])),
@@ -92,15 +92,19 @@ class Searches:
     async def followed(self, question: Question, hits: Hits, follow_up: str) -> Hits:
         """The hits with those of a question that could only be asked when the first was answered."""
         [vector] = await self._embedder.embed([follow_up], "query")
-        places = question.chunk_top_k * HITS_PER_PLACE
-        windows, words = await asyncio.gather(
-            self._knowledge.windows.search(vector, max(places, DENSE_HITS)),
-            self._knowledge.lexical.search(
-                lexical.query_terms(f"{question.text} {follow_up}"), max(places, LEXICAL_HITS)
-            ),
-        )
+        windows, words = await self._places(question, [vector], f"{question.text} {follow_up}")
         asked = np.vstack([hits.asked, vector])
         return replace(hits, asked=asked, windows=_best_of(hits.windows, windows), lexical=words)
+
+    async def _places(
+        self, question: Question, asked: Sequence[Vector], text: str
+    ) -> tuple[list[VectorHit], list[LexicalHit]]:
+        """Windows near to any of the vectors, and those with words of the text."""
+        wanted = question.chunk_top_k * HITS_PER_PLACE
+        return await asyncio.gather(
+            _nearest(self._knowledge.windows, asked, max(wanted, DENSE_HITS), -1.0),
+            self._knowledge.lexical.search(lexical.query_terms(text), max(wanted, LEXICAL_HITS)),
+        )
 
     async def _known(self, text: str, names: Sequence[str]) -> list[str]:
         """Keys of entities of just these names, and of those that an unspaced text has in it."""
@@ -118,11 +122,6 @@ class Searches:
             if certainty >= LEAST_CERTAINTY:
                 found[hit.ref] = max(found.get(hit.ref, 0.0), certainty)
         return found
-
-
-def closeness(similarity: float, threshold: float) -> float:
-    """How far on the way from what unrelated texts reach to the very same text."""
-    return (similarity - threshold) / (1.0 - threshold)
 
 
 async def _nearest(store: Nearest, asked: Sequence[Vector], top_k: int, threshold: float) -> list[VectorHit]:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from lightrag_server.core.resolution import Appearance, classes_of, is_sure, likeness, near_cosine, nearness
+from lightrag_server.core.fusion import closeness
+from lightrag_server.core.resolution import Appearance, classes_of, is_sure, likeness, near_cosine
 
 
 def seen(name: str, type_: str = "", *, around: str = "", files: str = "", names: tuple[str, ...] = ()) -> Appearance:
@@ -68,7 +69,8 @@ def test_a_third_spelling_makes_a_sure_pair_unsure() -> None:
     assert not is_sure(us, merged)
 
 
-def test_nearness_is_measured_on_the_scale_of_the_embedder() -> None:
-    assert nearness(near_cosine(0.77), 0.77) == pytest.approx(nearness(near_cosine(0.2), 0.2))
-    assert nearness(0.77, 0.77) == 0.0
-    assert nearness(1.0, 0.2) == 1.0
+def test_closeness_is_measured_on_the_scale_of_the_embedder() -> None:
+    assert closeness(near_cosine(0.77), 0.77) == pytest.approx(closeness(near_cosine(0.2), 0.2))
+    assert closeness(0.77, 0.77) == 0.0
+    assert closeness(1.0, 0.2) == 1.0
+    assert closeness(1.0, 1.0) == 0.0, "COSINE_THRESHOLD may be 1"
