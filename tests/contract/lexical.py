@@ -132,3 +132,13 @@ class LexicalContract:
         hits = await empty.search(terms("water number77"), 25)
         assert hits[0].id == "i0077"
         assert len({hit.id for hit in hits}) == 25
+
+    async def test_common_words_decide_among_places_with_the_rare_one(self, empty: LexicalStore) -> None:
+        """One place in three has "harbour"; of a hundred places with the rare word, ten have that, too."""
+        texts = [f"{'harbour' if n % 3 == 0 else 'inland'} report {n}" for n in range(8000)]
+        for n in range(0, 8000, 80):
+            texts[n] = f"lantern {'harbour' if n % 800 == 0 else 'inland'} report {n}"
+        await empty.put([LexicalItem(f"p{n}", "ref", text) for n, text in enumerate(texts)])
+        hits = await empty.search(terms("lantern harbour"), 15)
+        assert {hit.id for hit in hits[:10]} == {f"p{n}" for n in range(0, 8000, 800)}
+        assert hits[9].score > hits[10].score

@@ -210,10 +210,9 @@ class SQLiteVectorStore:
         if space is None:
             return {}
         sql = "SELECT id, ref, vector FROM vectors WHERE space = ? AND id IN (SELECT value FROM json_each(?))"
-        return {
-            id: VectorItem(id, ref, np.frombuffer(vector, np.float16).astype(np.float32))
-            for id, ref, vector in connection.execute(sql, (space.number, text_array(ids)))
-        }
+        rows = connection.execute(sql, (space.number, text_array(ids))).fetchall()
+        vectors = _matrix([vector for _, _, vector in rows]) if rows else ()
+        return {id: VectorItem(id, ref, vector) for (id, ref, _), vector in zip(rows, vectors, strict=True)}
 
     def _delete(self, connection: sqlite3.Connection, ids: Collection[str]) -> None:
         space = self._space(connection)
