@@ -37,7 +37,9 @@ STREAMS = {"openai": b"text/event-stream", "ollama": b"application/x-ndjson"}
 @dataclass(slots=True)
 class Settings:
     """`refuses` names request parameters that are answered with 400; `ignores_base64` sends numbers all the same,
-    `ignores_stop` writes on. A `reply` is sent in place of what the binding `fake` would say."""
+    `ignores_stop` writes on. A `reply` is sent in place of what the binding `fake` would say. More than `capacity` calls
+    at once are answered with 429, and from `swift` calls at once on each takes longer by the power `drag` of how many
+    times as many they are: with 1 no more gets done, with 2 less."""
 
     latency_s: float = 0.0
     embed_latency_s: float = 0.0
@@ -48,6 +50,10 @@ class Settings:
     ignores_stop: bool = False
     reply: str = ""
     rerank_shift: float = 0.0
+    capacity: int = 0
+    retry_after: str | None = None
+    swift: int = 0
+    drag: float = 1.0
 
 
 @dataclass(slots=True)
@@ -61,6 +67,7 @@ class Stats:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cancelled_streams: int = 0
+    refused: int = 0
     connections: int = 0
     in_flight: int = 0
     max_in_flight: int = 0
@@ -307,11 +314,22 @@ class Connection(asyncio.Protocol):
         is_stream = kind == "chat" and bool(wanted.get("stream", False))
         stats.stream += is_stream
         latency = settings.latency_s if kind == "chat" else settings.embed_latency_s
+        if self._is_too_many():
+            stats.refused += 1
+            self._write(refused(429, retry_after=settings.retry_after))
+            return
         if fault is None and not is_stream and not latency:
             stats.max_in_flight = max(stats.max_in_flight, stats.in_flight + 1)
             self._write(self._reply(kind, wire, wanted))
         else:
             self._task = asyncio.ensure_future(self._answer(kind, wire, wanted, fault, latency))
+
+    def _slowness(self) -> float:
+        swift, drag = self._state.settings.swift, self._state.settings.drag
+        return max(1.0, self._state.stats.in_flight / swift) ** drag if swift else 1.0
+
+    def _is_too_many(self) -> bool:
+        return 0 < self._state.settings.capacity <= self._state.stats.in_flight
 
     def _reply(self, kind: str, wire: str, wanted: dict[str, Any], fault: Fault | None = None) -> Reply:
         match fault.kind if fault else None:
@@ -342,7 +360,7 @@ class Connection(asyncio.Protocol):
         try:
             if fault and fault.kind == "timeout":
                 await asyncio.Event().wait()
-            await asyncio.sleep(latency)
+            await asyncio.sleep(latency * self._slowness())
             await self._send(
                 self._reply(kind, wire, wanted, fault), hang_up=fault is not None and fault.kind == "hang_up"
             )
