@@ -37,9 +37,9 @@ STREAMS = {"openai": b"text/event-stream", "ollama": b"application/x-ndjson"}
 @dataclass(slots=True)
 class Settings:
     """`refuses` names request parameters that are answered with 400; `ignores_base64` sends numbers all the same,
-    `ignores_stop` writes on. A `reply` is sent in place of what the binding `fake` would say. More than `capacity` calls
-    at once are answered with 429, and from `swift` calls at once on each takes longer by the power `drag` of how many
-    times as many they are: with 1 no more gets done, with 2 less."""
+    `ignores_stop` writes on. A `reply` is sent in place of what the binding `fake` would say. More than `capacity`
+    calls at once are answered with 429. Calls take longer by the power `drag` of how many times `swift` there are at
+    once: with 1 more calls get no more done, with 2 they get less done."""
 
     latency_s: float = 0.0
     embed_latency_s: float = 0.0

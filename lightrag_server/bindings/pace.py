@@ -29,7 +29,8 @@ class Rules:
     """Calls that take so much longer than they did give a reason to look."""
     least_s: float = 0.1
     """Calls that are shorter are not compared: they tell more of this machine than of the vendor."""
-    samples: int = 10
+    samples: int = 32
+    """Calls under one limit that tell how long they take there: what models write differs a lot."""
     hold_s: float = 30.0
     """How long what was too much is not tried again."""
     look_every_s: float = 600.0
@@ -107,7 +108,7 @@ class Pace:
             self._sums, self._sums_since = {}, board.changed_at
         seconds, count = self._sums.get(call.size.bit_length(), (0.0, 0))
         self._sums[call.size.bit_length()] = seconds + call.seconds, count + 1
-        if sum(count for _, count in self._sums.values()) >= max(self._rules.samples, len(self._slots.held)):
+        if sum(count for _, count in self._sums.values()) >= max(self._rules.samples, 2 * len(self._slots.held)):
             self._judge(board, now)
 
     def _may_grow(self, board: Board, now: float) -> bool:
