@@ -21,6 +21,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from queue import Queue
 from typing import Any, cast
 
@@ -322,7 +323,10 @@ class Connection(asyncio.Protocol):
             stats.max_in_flight = max(stats.max_in_flight, stats.in_flight + 1)
             self._write(self._reply(kind, wire, wanted))
         else:
+            stats.in_flight += 1
+            stats.max_in_flight = max(stats.max_in_flight, stats.in_flight)
             self._task = asyncio.ensure_future(self._answer(kind, wire, wanted, fault, latency))
+            self._task.add_done_callback(partial(self._answered, stats))
 
     def _slowness(self) -> float:
         swift, drag = self._state.settings.swift, self._state.settings.drag
@@ -355,8 +359,6 @@ class Connection(asyncio.Protocol):
 
     async def _answer(self, kind: str, wire: str, wanted: dict[str, Any], fault: Fault | None, latency: float) -> None:
         stats = self._state.stats
-        stats.in_flight += 1
-        stats.max_in_flight = max(stats.max_in_flight, stats.in_flight)
         try:
             if fault and fault.kind == "timeout":
                 await asyncio.Event().wait()
@@ -367,8 +369,10 @@ class Connection(asyncio.Protocol):
         except asyncio.CancelledError:
             stats.cancelled_streams += bool(wanted.get("stream"))
             raise
-        finally:
-            stats.in_flight -= 1
+
+    def _answered(self, stats: Stats, task: asyncio.Task[None]) -> None:
+        stats.in_flight -= 1
+        if self._task is task:
             self._task = None
 
     async def _send(self, reply: Reply, *, hang_up: bool) -> None:

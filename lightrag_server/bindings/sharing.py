@@ -73,6 +73,8 @@ class SharedBatches:
 
     async def close(self) -> None:
         self._stop_timer()
+        for caller, _ in self._waiting:
+            caller.done.cancel()
         for call in self._calls:
             call.cancel()
         await asyncio.gather(*self._calls, return_exceptions=True)
