@@ -15,7 +15,9 @@ from functools import cache, partial
 
 from lightrag_server.access.service import Access
 from lightrag_server.bindings.batching import BatchedEmbedder
+from lightrag_server.bindings.limits import VendorLimits
 from lightrag_server.bindings.registry import (
+    LONGEST_RERANK_PAUSE_S,
     choose_bindings,
     choose_reranker,
     open_embedder,
@@ -25,7 +27,7 @@ from lightrag_server.bindings.registry import (
 )
 from lightrag_server.bindings.rerank.steady import SteadyReranker
 from lightrag_server.bindings.thresholds import scale_of
-from lightrag_server.bindings.wrappers import Cached, Counting, Limiter
+from lightrag_server.bindings.wrappers import Cached, Counting
 from lightrag_server.compute import Compute
 from lightrag_server.core.chunking import ChunkSpec
 from lightrag_server.core.records import Profile
@@ -182,16 +184,22 @@ async def _open_shared(stack: AsyncExitStack, settings: Settings, clock: Clock, 
     # questions alone need one process, and do not stand back
     compute = Compute(1, niceness=0) if duty is Duty.REQUESTS else Compute(settings.ingest.cpu_workers)
     stack.push_async_callback(compute.close)
-    limiter = Limiter(settings.llm.max_async)
+    limits = _vendor_limits(settings)
+    stack.callback(limits.close)
+    limiter = limits.limiter("llm", settings.llm.binding, settings.llm.host, settings.llm.max_async)
     llm = open_llm(settings.llm, None, compute, limiter)
     if llm:
         stack.push_async_callback(llm.close)
     vision = open_vision(settings.vision.beside(settings.llm), compute, limiter)
     if vision:
         stack.push_async_callback(vision.close)
-    embedder = open_embedder(settings.embedding, compute)
+    embedding, rerank = settings.embedding, settings.rerank
+    limiter = limits.limiter("embedding", embedding.binding, embedding.host, embedding.max_async)
+    embedder = open_embedder(embedding, compute, limiter)
     stack.push_async_callback(embedder.close)
-    reranker = open_reranker(settings.rerank, embedder)
+    assert rerank.max_async is not None
+    limiter = limits.limiter("rerank", rerank.binding, rerank.host, rerank.max_async, LONGEST_RERANK_PAUSE_S)
+    reranker = open_reranker(rerank, embedder, limiter)
     if reranker:
         stack.push_async_callback(reranker.close)
     return _Shared(
@@ -219,6 +227,10 @@ async def _open_shared(stack: AsyncExitStack, settings: Settings, clock: Clock, 
         extracting=asyncio.Semaphore(settings.ingest.max_parallel_documents),
         tokenizer=cache(partial(load_tokenizer, settings.ingest.tokenizer)),
     )
+
+
+def _vendor_limits(settings: Settings) -> VendorLimits:
+    return VendorLimits(settings.server.working_dir / "vendors", is_adaptive=settings.llm.adaptive_concurrency)
 
 
 def _profile(settings: Settings, llm: Counting | None) -> Profile:
