@@ -15,6 +15,7 @@ from functools import cache, partial
 
 from lightrag_server.access.service import Access
 from lightrag_server.bindings.batching import BatchedEmbedder
+from lightrag_server.bindings.limiter import Limiter
 from lightrag_server.bindings.limits import VendorLimits
 from lightrag_server.bindings.registry import (
     LONGEST_RERANK_PAUSE_S,
@@ -124,6 +125,7 @@ class _Shared:
     register: Register
     compute: Compute
     llm: Counting | None
+    llm_limiter: Limiter
     vision: Counting | None
     embedder: BatchedEmbedder
     reranker: SteadyReranker | None
@@ -186,11 +188,11 @@ async def _open_shared(stack: AsyncExitStack, settings: Settings, clock: Clock, 
     stack.push_async_callback(compute.close)
     limits = _vendor_limits(settings)
     stack.callback(limits.close)
-    limiter = limits.limiter("llm", settings.llm.binding, settings.llm.host, settings.llm.max_async)
-    llm = open_llm(settings.llm, None, compute, limiter)
+    llm_limiter = limits.limiter("llm", settings.llm.binding, settings.llm.host, settings.llm.max_async)
+    llm = open_llm(settings.llm, None, compute, llm_limiter)
     if llm:
         stack.push_async_callback(llm.close)
-    vision = open_vision(settings.vision.beside(settings.llm), compute, limiter)
+    vision = open_vision(settings.vision.beside(settings.llm), compute, llm_limiter)
     if vision:
         stack.push_async_callback(vision.close)
     embedding, rerank = settings.embedding, settings.rerank
@@ -216,6 +218,7 @@ async def _open_shared(stack: AsyncExitStack, settings: Settings, clock: Clock, 
         ),
         compute=compute,
         llm=llm,
+        llm_limiter=llm_limiter,
         vision=vision,
         embedder=embedder,
         reranker=reranker,
@@ -257,7 +260,9 @@ async def _open_runner(stack: AsyncExitStack, shared: _Shared, workspaces: Works
         (job_kinds.RESOLVE,): 1,
         (job_kinds.SUMMARIZE,): 1,
     }
-    runner = Runner(shared.queue, handlers, liveness, slots, Reconcile(workspaces, shared.queue, shared.clock))
+    reconcile = Reconcile(workspaces, shared.queue, shared.clock)
+    drain = partial(shared.llm_limiter.drain, shared.settings.server.stop_timeout_s)
+    runner = Runner(shared.queue, handlers, liveness, slots, reconcile, drain)
     await asyncio.to_thread(liveness.open)
     stack.push_async_callback(asyncio.to_thread, liveness.close)
     shared.bell.open(liveness.owner, runner.wake)

@@ -37,8 +37,8 @@ log = logging.getLogger(__name__)
 Load = Callable[[], Loaded]
 
 NAME = "lightrag-gunicorn"
-JOBS_END_S = 20
-"""Beyond the time that requests are given to end."""
+CLOSING_S = 15
+"""Beyond the time that requests and model calls are given to end."""
 BEFORE_ANOTHER_TRY_S = 2.0
 IN_MEMORY = Path("/dev/shm")
 
@@ -103,7 +103,7 @@ class _Fleet(BaseApplication):
             "workers": server.workers + server.job_workers,
             "worker_class": _Member,
             "timeout": server.worker_timeout_s,
-            "graceful_timeout": server.stop_timeout_s + JOBS_END_S,
+            "graceful_timeout": 2 * server.stop_timeout_s + CLOSING_S,
             "logger_class": _Log,
             "proc_name": NAME,
             "control_socket_disable": True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from lightrag_server.bindings.pace import Pace, Seen
@@ -62,6 +62,9 @@ class Limiter:
         self._questions: deque[asyncio.Future[int]] = deque()
         self._others: deque[asyncio.Future[int]] = deque()
         self._yields_until = 0.0
+        self._is_draining = False
+        self._in_background = 0
+        self._idle = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -72,6 +75,7 @@ class Limiter:
     async def slot(self, *, in_background: bool = False) -> AsyncIterator[Call]:
         """Hold a slot. Raises `ProviderThrottled` when the vendor asked all to wait for too long."""
         slot = await self._slot(in_background)
+        self._in_background += in_background
         call = Call(self._clock(), self.running, self._is_settled())
         try:
             yield call
@@ -86,7 +90,20 @@ class Limiter:
                 self._pace.ended(Seen(call.started_at, seconds, call.size, self._is_full(), call.is_settled))
         finally:
             self.running -= 1
+            self._in_background -= in_background
+            if not self._in_background:
+                self._idle.set()
             self._give(slot)
+
+    async def drain(self, seconds: float) -> None:
+        """Begin no more work in the background, and wait so long at most until what runs of it has ended. What waits
+        for its turn goes on waiting, until it is cancelled."""
+        self._is_draining = True
+        self._idle.clear()
+        if self._in_background:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._idle.wait()
 
     def close(self) -> None:
         """Give up the file; nothing may be running or waiting any more."""
@@ -141,7 +158,8 @@ class Limiter:
 
     def _take(self, *, in_background: bool) -> int | None:
         now = self._clock()
-        if self._pace and now < self._slots.read().paused_until:
+        is_paused = self._pace and now < self._slots.read().paused_until
+        if is_paused or (in_background and self._is_draining):
             return None
         end = self.current_limit
         if not in_background:

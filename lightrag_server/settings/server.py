@@ -81,7 +81,11 @@ class ServerSettings(Group):
         ge=1,
     )
     stop_timeout_s: int = setting(
-        "STOP_TIMEOUT", 10, "Longest wait for running requests when the server stops.", unit="seconds", ge=0
+        "STOP_TIMEOUT",
+        10,
+        "When the server stops, the longest wait for running requests, and then for model calls of documents that run.",
+        unit="seconds",
+        ge=0,
     )
     workers: int = setting("WORKERS", 2, "Processes of lightrag-gunicorn that answer.", flag="--workers", ge=1, le=256)
     job_workers: int = setting(
