@@ -82,7 +82,8 @@ class Limiter:
         except ProviderThrottled as error:
             if self._pace:
                 running = max(call.running, self._slots.taken())
-                self._pace.throttled(call.started_at, running, error.retry_after_s or 0.0)
+                wait_s = error.retry_after_s or 0.0
+                self._pace.throttled(call.started_at, running, wait_s, is_settled=call.is_settled)
             raise
         else:
             if self._pace:

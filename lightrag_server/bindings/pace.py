@@ -21,7 +21,7 @@ class Rules:
     """What a refusal leaves of the calls that were too many."""
     lower_share: float = 0.75
     """What is tried, to see whether fewer calls get as much done."""
-    kept_share: float = 0.92
+    kept_share: float = 0.88
     """Of calls per second: below it, too much was lost by going down."""
     gained_share: float = 0.25
     """Of the calls at once that were added: at least so much must come out in calls per second."""
@@ -76,21 +76,21 @@ class Pace:
             self._forget_means()
             self._change(lambda board, now: Board(self._most, paused_until=board.paused_until), "nothing was asked")
 
-    def throttled(self, started_at: float, running: int, wait_s: float) -> None:
+    def throttled(self, started_at: float, running: int, wait_s: float, *, is_settled: bool = True) -> None:
         """A call was refused since there are too many; nobody calls for `wait_s` seconds.
 
-        Calls that began before the limit was lowered say nothing new.
+        Calls that began before the limit was lowered, or while more ran than it says, tell nothing new.
         """
         pause_s = min(wait_s, self._rules.longest_pause_s)
 
         def lower(board: Board, now: float) -> Board:
             board = replace(board, paused_until=max(board.paused_until, now + pause_s))
-            if started_at < board.throttled_at:
+            if started_at < board.throttled_at or not is_settled:
                 return board
             # few calls that are refused are a matter of calls per minute; one refusal does not decide alone
             too_many = max(min(board.limit, running), board.limit / 2)
             limit = max(1.0, self._rules.throttled_share * too_many)
-            return replace(_held_below(board, too_many, now + self._rules.hold_s), limit=limit, throttled_at=now)
+            return replace(_held_below(board, int(too_many), now + self._rules.hold_s), limit=limit, throttled_at=now)
 
         self._last_end = self._clock()
         self._change(lower, f"refused, pause_s={pause_s:.1f}")
@@ -108,7 +108,7 @@ class Pace:
             self._sums, self._sums_since = {}, board.changed_at
         seconds, count = self._sums.get(call.size.bit_length(), (0.0, 0))
         self._sums[call.size.bit_length()] = seconds + call.seconds, count + 1
-        if sum(count for _, count in self._sums.values()) >= max(self._rules.samples, 2 * len(self._slots.held)):
+        if sum(count for _, count in self._sums.values()) >= max(self._rules.samples, len(self._slots.held)):
             self._judge(board, now)
 
     def _may_grow(self, board: Board, now: float) -> bool:
@@ -125,6 +125,9 @@ class Pace:
     def _judge(self, board: Board, now: float) -> None:
         fresh: Means = {size: (seconds / count, count) for size, (seconds, count) in self._sums.items()}
         self._sums = {}
+        if _mean(fresh) < self._rules.least_s:
+            self._means = None
+            return
         limit = int(board.limit)
         if self._means is None or board.throttled_at > self._means_at:
             self._adopt(fresh, limit, now)
@@ -175,10 +178,7 @@ class Pace:
 
     def _look_lower(self, limit: int, now: float) -> None:
         self._has_looked_at = now
-        assert self._means is not None
-        total = sum(count for _, count in self._means.values())
-        mean_s = sum(seconds * count for seconds, count in self._means.values()) / total
-        if limit > 1 and mean_s >= self._rules.least_s:
+        if limit > 1:
             lower = max(1, int(self._rules.lower_share * limit))
             self._change(lambda board, now: replace(board, limit=float(lower)), "whether fewer get as much done")
 
@@ -206,6 +206,10 @@ class Pace:
                 self._name, int(board.limit), before, self._most, why,
             )  # fmt: skip
         return board
+
+
+def _mean(means: Means) -> float:
+    return sum(seconds * count for seconds, count in means.values()) / sum(count for _, count in means.values())
 
 
 def _held_below(board: Board, ceiling: float, until: float) -> Board:

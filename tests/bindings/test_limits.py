@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
+import math
 import multiprocessing
+import random
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -16,7 +19,7 @@ import pytest
 from lightrag_server.bindings.limiter import Limiter
 from lightrag_server.bindings.limits import VendorLimits
 from lightrag_server.bindings.openai import OpenAIChat
-from lightrag_server.bindings.pace import Pace, Rules
+from lightrag_server.bindings.pace import Pace, Rules, Seen
 from lightrag_server.bindings.slots import HostSlots, OwnSlots
 from lightrag_server.bindings.wrappers import Backoff, Limited, Retrying
 from lightrag_server.compute import Compute
@@ -29,7 +32,6 @@ from tests.vendor import Vendor
 WORK = ChatRequest((Turn("user", "What does this passage tell?"),), in_background=True)
 QUESTION = ChatRequest((Turn("user", "Who was Jacob Marley?"),))
 MOST = 16
-QUICK = Rules(least_s=0.01, hold_s=0.5)
 
 spawning = multiprocessing.get_context("spawn")
 
@@ -45,7 +47,7 @@ async def chat(vendor: Vendor) -> AsyncIterator[OpenAIChat]:
     await chat.close()
 
 
-def adaptive(chat: LLM, rules: Rules = QUICK) -> tuple[LLM, Limiter]:
+def adaptive(chat: LLM, rules: Rules) -> tuple[LLM, Limiter]:
     slots = OwnSlots(MOST)
     limiter = Limiter(MOST, slots, Pace(slots, MOST, "test", rules))
     return Retrying(Limited(chat, limiter), Backoff(5, first_s=0.1)), limiter
@@ -54,12 +56,6 @@ def adaptive(chat: LLM, rules: Rules = QUICK) -> tuple[LLM, Limiter]:
 async def many(llm: LLM, count: int) -> None:
     """Every one of the calls has to end well."""
     await asyncio.gather(*(llm.complete(WORK) for _ in range(count)))
-
-
-async def seconds(llm: LLM, count: int) -> float:
-    begun = time.monotonic()
-    await many(llm, count)
-    return time.monotonic() - begun
 
 
 # ----------------------------------------------------------------------------- as many as the vendor can take
@@ -78,32 +74,95 @@ async def test_a_vendor_that_refuses_gets_as_many_calls_as_it_takes_and_none_is_
 
 
 async def test_a_vendor_that_recovers_gets_all_calls_again(vendor: Vendor, chat: OpenAIChat):
-    vendor.control(latency_s=0.01, capacity=2)
-    llm, limiter = adaptive(chat, Rules(hold_s=0.1))
-    await many(llm, 60)
-    assert limiter.current_limit <= 4
+    vendor.control(latency_s=0.02, capacity=2)
+    llm, limiter = adaptive(chat, Rules(hold_s=1, least_s=60))
+    await many(llm, 40)
+    assert limiter.current_limit <= 5
     vendor.control(capacity=0)
-    await asyncio.sleep(0.1)
-    await many(llm, 300)
+    await asyncio.sleep(1)
+    await many(llm, 250)
     assert limiter.current_limit >= 12
 
 
 async def test_a_vendor_that_gets_less_done_with_more_gets_fewer(vendor: Vendor, chat: OpenAIChat):
-    vendor.control(latency_s=0.05, swift=4, drag=2.0)
-    llm, limiter = adaptive(chat, Rules(least_s=0.01, hold_s=60))
-    unbounded_s = await seconds(Limited(chat, Limiter(MOST)), 48)
-    await many(llm, 250)
-    assert 2 <= limiter.current_limit <= 8
-    assert await seconds(llm, 48) < 0.8 * unbounded_s
-
-
-async def test_long_replies_are_no_sign_of_a_slow_vendor(vendor: Vendor, chat: OpenAIChat):
-    vendor.control(latency_s=0.05, reply="short")
-    llm, limiter = adaptive(chat)
-    await many(llm, 200)
-    vendor.control(latency_s=0.3, reply="long " * 200)
+    vendor.control(latency_s=0.1, swift=4, drag=2.0)
+    llm, limiter = adaptive(chat, Rules(samples=16, hold_s=60))
     await many(llm, 100)
-    assert limiter.current_limit >= 12
+    assert 2 <= limiter.current_limit <= 9
+    begun = time.monotonic()
+    await many(llm, 32)
+    assert time.monotonic() - begun < 0.8 * 2 * 1.6  # what two rounds of sixteen take
+
+
+# ----------------------------------------------------------------------------- in a made-up time
+
+
+class Simulation:
+    """Calls without pause for a vendor whose calls take `seconds`, by how many there are and by their size; no two
+    of them take the same."""
+
+    def __init__(self, rules: Rules | None = None) -> None:
+        self.now = 1000.0
+        self.slots = OwnSlots(MOST)
+        self._pace = Pace(self.slots, MOST, "test", rules, clock=lambda: self.now)
+        self._random = random.Random(5)
+        self._running: list[tuple[float, float, int, int, bool]] = []
+
+    def run(self, count: int, seconds: Callable[[int, int], float], sizes: Sequence[int] = (400,)) -> float:
+        """Calls per second."""
+        begun = self.now
+        for _ in range(count):
+            while (slot := self.slots.take(0, int(self.slots.read().limit))) is not None:
+                size = self._random.choice(sizes)
+                took = seconds(len(self.slots.held), size) * self._random.lognormvariate(0, 0.3)
+                is_settled = len(self.slots.held) <= int(self.slots.read().limit)
+                heapq.heappush(self._running, (self.now + took, self.now, slot, size, is_settled))
+            self.now, started_at, slot, size, is_settled = heapq.heappop(self._running)
+            self._pace.ended(Seen(started_at, self.now - started_at, size, True, is_settled))
+            self.slots.give(slot)
+        return count / (self.now - begun)
+
+    @property
+    def limit(self) -> int:
+        return int(self.slots.read().limit)
+
+
+def test_a_vendor_that_keeps_up_gets_all_calls_nearly_all_the_time():
+    simulation = Simulation()
+    rate = simulation.run(10_000, lambda running, size: 2.0)
+    assert rate > 0.9 * MOST / 2.0 / math.exp(0.3**2 / 2)
+
+
+def test_long_replies_are_no_sign_of_a_slow_vendor():
+    simulation = Simulation()
+    simulation.run(200, lambda running, size: size / 100, sizes=(200, 300))
+    before = simulation.limit
+    simulation.run(600, lambda running, size: size / 100, sizes=(2000, 4000))
+    assert (before, simulation.limit) == (MOST, MOST)
+
+
+@pytest.mark.parametrize(("swift", "drag"), [(5, 1.0), (5, 2.0), (2, 1.5), (12, 3.0)])
+def test_the_most_gets_done_that_the_vendor_can_do(swift: int, drag: float):
+    simulation = Simulation()
+
+    def seconds(running: int, size: int) -> float:
+        return 2.0 * max(1.0, running / swift) ** drag
+
+    simulation.run(2000, seconds)
+    assert simulation.run(2000, seconds) > 0.75 * swift / 2.0
+    assert simulation.limit <= 2 * swift
+
+
+def test_a_vendor_that_was_slow_for_a_while_gets_all_calls_again():
+    simulation = Simulation()
+    simulation.run(300, lambda running, size: 2.0)
+    simulation.run(1000, lambda running, size: 2.0 * max(1.0, running / 2) ** 2)
+    assert simulation.limit <= 6
+    simulation.run(2000, lambda running, size: 2.0)
+    assert simulation.limit >= 12
+
+
+# ----------------------------------------------------------------------------- refusals and pauses
 
 
 async def test_the_pause_a_vendor_asks_for_is_kept_by_all(vendor: Vendor, chat: OpenAIChat, tmp_path: Path):
