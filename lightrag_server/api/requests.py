@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lightrag_server import logs
 from lightrag_server.api.errors import REQUEST_ID_HEADER, body_for, internal_detail, path_of
+from lightrag_server.bootstrap import App
 from lightrag_server.core.metrics import ERRORS, HTTP_REQUESTS, HTTP_SECONDS
 from lightrag_server.ports.telemetry import Telemetry
 
@@ -60,8 +61,7 @@ class RequestContext:
         scope["request_id"] = identifier
         scope["root_path"] = self._prefix or scope.get("root_path", "")
         # what is mounted changes the path and the application
-        path, state = path_of(scope), scope["app"].state
-        telemetry: Telemetry = state.opened.telemetry if hasattr(state, "opened") else Telemetry()
+        path, telemetry = path_of(scope), _telemetry(scope)
         reply = _Reply(send, path, identifier)
         begin = time.perf_counter()
         with logs.bind(request=identifier), _trace(telemetry, scope, path):
@@ -100,6 +100,11 @@ class _Reply:
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await self.send({"type": "http.response.start", "status": 500, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
+
+
+def _telemetry(scope: Scope) -> Telemetry:
+    opened: App | None = getattr(scope["app"].state, "opened", None)
+    return opened.telemetry if opened else Telemetry()
 
 
 def _trace(telemetry: Telemetry, scope: Scope, path: str) -> AbstractContextManager[None]:
