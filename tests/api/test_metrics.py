@@ -55,7 +55,9 @@ async def test_what_was_done_is_counted_once(tmp_path: Path, own_vendor: Vendor)
         asked = of(found, "lightrag_model_tokens_total", model="fake", direction="in")
         told = of(found, "lightrag_model_tokens_total", model="fake", direction="out")
         assert (asked, told) == (stats["prompt_tokens"], stats["completion_tokens"])
-        assert of(found, "lightrag_model_cost_total", workspace="default") == pytest.approx((2 * asked + 10 * told) / 1e6)
+        assert of(found, "lightrag_model_cost_total", workspace="default") == pytest.approx(
+            (2 * asked + 10 * told) / 1e6
+        )
         assert of(found, "lightrag_model_call_seconds_count", kind="query") == 1
         assert of(found, "lightrag_documents", workspace="default", status="processed") == 1
         assert of(found, "lightrag_jobs_total", kind="prepare", outcome="done") == 1
@@ -128,7 +130,10 @@ async def test_who_may_see_metrics_and_of_which_workspaces(tmp_path: Path) -> No
             assert (await api.client.post("/documents/text", json=body, headers=headers)).status_code == 200
         assert (await api.client.get("/metrics")).status_code == 403
         whole = await scraped(api, Authorization=f"Bearer {KEY}")
-        assert {dict(labels)["workspace"] for name, labels in whole if name == "lightrag_documents"} == {"main", "books"}
+        assert {dict(labels)["workspace"] for name, labels in whole if name == "lightrag_documents"} == {
+            "main",
+            "books",
+        }
         part = await scraped(api, Authorization=f"Bearer {secret}")
         assert {dict(labels).get("workspace", "books") for _, labels in part} == {"books"}
         assert of(part, "lightrag_http_requests_total") > 0, "what belongs to the host is there"

@@ -45,7 +45,9 @@ def worker(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
-def value(meter: FileMeter, metric: Metric, *labels: str, part: str = "", workspaces: tuple[str, ...] = ("w",)) -> float:
+def value(
+    meter: FileMeter, metric: Metric, *labels: str, part: str = "", workspaces: tuple[str, ...] = ("w",)
+) -> float:
     samples = meter.read(workspaces)
     return sum(s.value for s in samples if (s.metric, s.labels, s.part) == (metric, labels, part))
 
