@@ -19,16 +19,17 @@ DOCUMENTS = Metric("lightrag_documents", "gauge", "Documents by state.", (WORKSP
 
 async def text(app: App, caller: Caller) -> str:
     """Series of workspaces that the caller may not enter are left out."""
-    rows = sorted(await app.workspaces.register.all(), key=lambda row: (row.created_at or "", row.name))
-    shown = [row for row in rows if caller.may_enter(row.name)][:MAX_WORKSPACES]
-    samples = [*await _counted(app, rows, shown, sees_all=len(shown) == len(rows)), *await _jobs(app)]
+    oldest_first = sorted(await app.workspaces.register.all(), key=lambda row: (row.created_at or "", row.name))
+    rows = oldest_first[:MAX_WORKSPACES]
+    shown = [row for row in rows if caller.may_enter(row.name)]
+    samples = [*await _counted(app, rows, shown, sees_all=caller.workspaces is None), *await _jobs(app)]
     for row in shown:
         samples += await _documents(app, row)
     return await asyncio.to_thread(exposition.text, samples)
 
 
 async def _counted(app: App, rows: list[WorkspaceRow], shown: list[WorkspaceRow], *, sees_all: bool) -> list[Sample]:
-    """Keys of workspaces become names, and those beyond the shown ones `OTHER`."""
+    """Keys of workspaces become names, and those beyond the first ones `OTHER`."""
     meter = app.telemetry.meter
     if not isinstance(meter, FileMeter):
         return []

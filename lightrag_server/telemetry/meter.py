@@ -14,6 +14,8 @@ from lightrag_server.telemetry.totals import close_cells, open_cells, read_all
 WORKSPACE = "workspace"
 MAX_WORKSPACES = 100
 """Told apart at most; all others are added up under `OTHER`."""
+MAX_SEEN = 10 * MAX_WORKSPACES
+"""Told apart in the file of one process, which does not know which of them are to be shown."""
 OTHER = "other"
 _BY_NAME = {metric.name: metric for metric in ALL}
 _JOIN = "\x1f"
@@ -31,8 +33,7 @@ class Sample:
 
 
 class FileMeter:
-    """A `Meter`. Workspaces that are not among the first ones of this process count as `OTHER`, and so does what is
-    left of those that do not exist any more."""
+    """A `Meter`. What was counted for workspaces that are not shown (any more) becomes `OTHER`."""
 
     def __init__(self, folder: Path) -> None:
         """Raises `OSError` where nothing can be written."""
@@ -52,7 +53,7 @@ class FileMeter:
         self._cells.set(self._key(metric, labels), value)
 
     def read(self, workspaces: Collection[str]) -> list[Sample]:
-        """The sums over all processes; `workspaces` are the keys of those that exist. Reads files."""
+        """The sums over all processes; `workspaces` are the keys of those that are told apart. Reads files."""
         sums = read_all(self._folder, partial(_kept, frozenset(workspaces)))
         return [sample for key, value in sums.items() if (sample := _sample(key, value))]
 
@@ -66,7 +67,7 @@ class FileMeter:
 
     def _admitted(self, workspace: str) -> str:
         if workspace not in self._workspaces:
-            if len(self._workspaces) >= MAX_WORKSPACES:
+            if len(self._workspaces) >= MAX_SEEN:
                 return OTHER
             self._workspaces.add(workspace)
         return workspace

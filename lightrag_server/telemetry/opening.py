@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from lightrag_server.errors import ConfigError
 from lightrag_server.ports.telemetry import NoMeter, NoTracer, Telemetry, Tracer
 from lightrag_server.settings.telemetry import TelemetrySettings
 from lightrag_server.telemetry.meter import FileMeter
@@ -53,6 +52,7 @@ def _open_tracer(settings: TelemetrySettings) -> Tracer:
         return NoTracer()
     try:
         from lightrag_server.telemetry.traces import OtelTracer
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"traces need the package {error.name!r}: pip install '{EXTRA}'") from error
+    except ModuleNotFoundError as error:  # such variables are often set for whole hosts
+        log.warning("no traces are sent: that needs the package %r: pip install '%s'", error.name, EXTRA)
+        return NoTracer()
     return OtelTracer(targets, settings.service_name, has_content=settings.trace_content)

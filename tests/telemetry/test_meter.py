@@ -12,7 +12,7 @@ import pytest
 
 from lightrag_server.core.metrics import CACHE, HTTP_SECONDS, MODEL_TOKENS, PROCESSES, Metric
 from lightrag_server.telemetry import totals
-from lightrag_server.telemetry.meter import MAX_WORKSPACES, OTHER, FileMeter
+from lightrag_server.telemetry.meter import MAX_SEEN, OTHER, FileMeter
 from tests.server import environment
 
 WORKER = """
@@ -107,7 +107,7 @@ def test_a_torn_file_counts_as_far_as_it_is_whole(tmp_path: Path) -> None:
 
 def test_workspaces_are_told_apart_within_bounds_and_while_they_exist(tmp_path: Path) -> None:
     meter = FileMeter(tmp_path)
-    names = [f"w{n}" for n in range(MAX_WORKSPACES + 20)]
+    names = [f"w{n}" for n in range(MAX_SEEN + 20)]
     for name in names:
         meter.count(MODEL_TOKENS, 1.0, name, "extract", "m", "in")
     labels = ("extract", "m", "in")
@@ -117,7 +117,7 @@ def test_workspaces_are_told_apart_within_bounds_and_while_they_exist(tmp_path: 
     rest = FileMeter(tmp_path)
     few = tuple(names[:3])
     assert value(rest, MODEL_TOKENS, "w2", *labels, workspaces=few) == 1
-    assert value(rest, MODEL_TOKENS, OTHER, *labels, workspaces=few) == MAX_WORKSPACES + 20 - 3, "deleted ones"
+    assert value(rest, MODEL_TOKENS, OTHER, *labels, workspaces=few) == MAX_SEEN + 20 - 3, "deleted ones"
     rest.close()
 
 
