@@ -17,6 +17,7 @@ from lightrag_server.access.service import Access
 from lightrag_server.bindings.batching import BatchedEmbedder
 from lightrag_server.bindings.limiter import Limiter
 from lightrag_server.bindings.limits import VendorLimits
+from lightrag_server.bindings.models import Models
 from lightrag_server.bindings.registry import (
     LONGEST_RERANK_PAUSE_S,
     choose_bindings,
@@ -31,6 +32,7 @@ from lightrag_server.bindings.thresholds import scale_of
 from lightrag_server.bindings.wrappers import Cached, Counting
 from lightrag_server.compute import Compute
 from lightrag_server.core.chunking import ChunkSpec
+from lightrag_server.core.prices import Price, read_prices
 from lightrag_server.core.records import Profile
 from lightrag_server.core.tokens import Tokenizer, load_tokenizer
 from lightrag_server.engine import job_kinds
@@ -71,17 +73,20 @@ from lightrag_server.parsers.registry import Parsers
 from lightrag_server.ports.blobs import BlobStore
 from lightrag_server.ports.directory import WorkspaceRow
 from lightrag_server.ports.jobs import JobQueue
-from lightrag_server.ports.llm import LLM
+from lightrag_server.ports.telemetry import Telemetry
 from lightrag_server.settings import Settings
 from lightrag_server.storages.local_blobs import LocalBlobStore
 from lightrag_server.storages.registry import open_backends
 from lightrag_server.storages.sqlite.directory import SQLiteDirectory
 from lightrag_server.storages.sqlite.jobs import SQLiteJobQueue
+from lightrag_server.telemetry.opening import open_telemetry
+from lightrag_server.telemetry.sampling import Sampler
 
 log = logging.getLogger(__name__)
 
 COORDINATION_FILE = "coordination.sqlite"
 DIRECTORY_FILE = "directory.sqlite"
+METRICS_FOLDER = "metrics"
 
 
 class Duty(Enum):
@@ -111,6 +116,8 @@ class App:
     """None where passages keep the order in which they were found."""
     profile: Profile
     parsers: Parsers
+    telemetry: Telemetry
+    sampler: Sampler
     notices: tuple[str, ...]
 
 
@@ -134,6 +141,8 @@ class _Shared:
     profile: Profile
     bell: Bell
     clock: Clock
+    telemetry: Telemetry
+    prices: dict[str, Price]
     extracting: asyncio.Semaphore
     tokenizer: Callable[[], Tokenizer]
     """Loads at first use: most processes that only answer never need the ranks."""
@@ -151,8 +160,12 @@ async def open_app(settings: Settings, clock: Clock = utc_now, *, duty: Duty = D
         rerank_settings = choose_reranker(settings.rerank, embedding_settings, llm_settings)
         settings = replace(settings, llm=llm_settings, embedding=embedding_settings, rerank=rerank_settings)
         await asyncio.to_thread(_make_folders, settings)
+        telemetry = await stack.enter_async_context(
+            open_telemetry(settings.server.working_dir / METRICS_FOLDER, settings.telemetry)
+        )
         access = await stack.enter_async_context(open_access(settings, clock))
-        shared = await _open_shared(stack, settings, clock, duty)
+        shared = await _open_shared(stack, settings, clock, telemetry, duty)
+        sampler = await _open_sampler(stack, shared)
         workspaces = _workspaces(shared)
         default = await workspaces.named(settings.server.workspace, will_write=duty is not Duty.READING)
         await check_embedding(default.stores, shared.embedder, settings.embedding.dimension)
@@ -172,11 +185,15 @@ async def open_app(settings: Settings, clock: Clock = utc_now, *, duty: Duty = D
             reranker=shared.reranker,
             profile=shared.profile,
             parsers=shared.parsers,
+            telemetry=telemetry,
+            sampler=sampler,
             notices=tuple(notices),
         )
 
 
-async def _open_shared(stack: AsyncExitStack, settings: Settings, clock: Clock, duty: Duty) -> _Shared:
+async def _open_shared(
+    stack: AsyncExitStack, settings: Settings, clock: Clock, telemetry: Telemetry, duty: Duty
+) -> _Shared:
     """Stores, queue and models, in the order in which they need one another; the stack closes them."""
     backends = await stack.enter_async_context(open_backends(settings))
     queue = SQLiteJobQueue(settings.server.working_dir / COORDINATION_FILE, settings.sqlite)
@@ -227,6 +244,8 @@ async def _open_shared(stack: AsyncExitStack, settings: Settings, clock: Clock, 
         profile=_profile(settings, llm),
         bell=Bell(settings.server.working_dir / "bells"),
         clock=clock,
+        telemetry=telemetry,
+        prices=read_prices(settings.telemetry.model_prices),
         extracting=asyncio.Semaphore(settings.ingest.max_parallel_documents),
         tokenizer=cache(partial(load_tokenizer, settings.ingest.tokenizer)),
     )
@@ -243,6 +262,20 @@ def _profile(settings: Settings, llm: Counting | None) -> Profile:
     return profile
 
 
+async def _open_sampler(stack: AsyncExitStack, shared: _Shared) -> Sampler:
+    models = {"llm": shared.llm, "vision": shared.vision, "embedding": shared.embedder, "rerank": shared.reranker}
+    roles = {role: partial(_slots, model) for role, model in models.items() if model}
+    sampler = Sampler(shared.telemetry.meter, roles)
+    sampling = asyncio.create_task(sampler.run())
+    stack.callback(sampling.cancel)
+    return sampler
+
+
+def _slots(model: Counting | BatchedEmbedder | SteadyReranker) -> tuple[int, int, int]:
+    counts = model.snapshot()
+    return counts.running, counts.queued, counts.limit
+
+
 async def _open_runner(stack: AsyncExitStack, shared: _Shared, workspaces: Workspaces) -> None:
     """The worker of this process; the stack stops it before anything that it works on is closed."""
     liveness = Liveness(shared.settings.server.working_dir / "processes")
@@ -253,6 +286,7 @@ async def _open_runner(stack: AsyncExitStack, shared: _Shared, workspaces: Works
         max_attempts=ingest.max_attempts,
         retry_delay_s=ingest.retry_delay_s,
         clock=shared.clock,
+        telemetry=shared.telemetry,
     )
     slots = {
         (job_kinds.PREPARE,): 2 * ingest.max_parallel_documents,
@@ -262,7 +296,7 @@ async def _open_runner(stack: AsyncExitStack, shared: _Shared, workspaces: Works
     }
     reconcile = Reconcile(workspaces, shared.queue, shared.clock)
     drain = partial(shared.llm_limiter.drain, shared.settings.server.stop_timeout_s)
-    runner = Runner(shared.queue, handlers, liveness, slots, reconcile, drain)
+    runner = Runner(shared.queue, handlers, liveness, slots, reconcile, drain, shared.telemetry.meter)
     await asyncio.to_thread(liveness.open)
     stack.push_async_callback(asyncio.to_thread, liveness.close)
     shared.bell.open(liveness.owner, runner.wake)
@@ -306,17 +340,20 @@ def _make_workspace(shared: _Shared, row: WorkspaceRow) -> Workspace:
     shared, key = _settled(shared, row), row.key
     settings, clock = shared.settings, shared.clock
     stores = open_stores(key, shared.backends, shared.blobs)
+    models = _models(shared, stores)
+    vectorizer = shared.vectorizer.by(models.embedder())
     input_dir = settings.server.input_dir / key if key else settings.server.input_dir
     commit = Commit(
         stores,
         shared.queue,
-        shared.vectorizer,
+        vectorizer,
         shared.embedder.identity,
         clock,
         notes_names=settings.ingest.entity_resolution != "off",
+        telemetry=shared.telemetry,
     )
     edits, duplicates = Edits(stores, shared.queue, shared.bell.ring), Duplicates(stores, clock)
-    summaries = _summaries(shared, stores)
+    summaries = _summaries(shared, stores, models)
     return Workspace(
         key=key,
         name=row.name,
@@ -332,12 +369,12 @@ def _make_workspace(shared: _Shared, row: WorkspaceRow) -> Workspace:
             profiles=[p for p in Profile if p is not Profile.FULL or shared.llm],
         ),
         documents=Documents(stores, clock),
-        prepare=Prepare(stores, shared.queue, _prepare_tools(shared, stores)),
+        prepare=Prepare(stores, shared.queue, _prepare_tools(shared, models, vectorizer)),
         replies=_extraction_replies(shared, stores),
         commit=commit,
         clear=Clear(stores, shared.queue, input_dir),
         drop=Drop(stores, shared.queue, shared.register, input_dir),
-        query=_make_query(shared, stores, summaries),
+        query=_make_query(shared, stores, models, summaries),
         summaries=summaries,
         ingest_settings=settings.ingest,
         query_settings=settings.query,
@@ -345,13 +382,27 @@ def _make_workspace(shared: _Shared, row: WorkspaceRow) -> Workspace:
         edits=edits,
         browse=Browse(stores),
         duplicates=duplicates,
-        resolve=_make_resolve(shared, stores, duplicates, edits),
+        resolve=_make_resolve(shared, stores, models, duplicates, edits),
     )
 
 
-def _make_resolve(shared: _Shared, stores: Stores, duplicates: Duplicates, edits: Edits) -> Resolve:
+def _models(shared: _Shared, stores: Stores) -> Models:
+    return Models(
+        workspace=stores.workspace,
+        cache=stores.cache,
+        settings=shared.settings,
+        telemetry=shared.telemetry,
+        prices=shared.prices,
+        chat=shared.llm,
+        seeing=shared.vision,
+        embedding=shared.embedder,
+        reranking=shared.reranker,
+    )
+
+
+def _make_resolve(shared: _Shared, stores: Stores, models: Models, duplicates: Duplicates, edits: Edits) -> Resolve:
     ingest = shared.settings.ingest
-    llm = _cached(shared, stores, "extract", ingest.enable_llm_cache_for_extract) if shared.llm else None
+    llm = models.llm("duplicates", kept_as=_kept_as("extract", ingest.enable_llm_cache_for_extract))
     return Resolve(
         stores,
         shared.queue,
@@ -363,10 +414,10 @@ def _make_resolve(shared: _Shared, stores: Stores, duplicates: Duplicates, edits
     )
 
 
-def _prepare_tools(shared: _Shared, stores: Stores) -> PrepareTools:
+def _prepare_tools(shared: _Shared, models: Models, vectorizer: Vectorizer) -> PrepareTools:
     ingest = shared.settings.ingest
     light = LightExtractor(shared.compute, ingest)
-    llm = _cached(shared, stores, "extract", ingest.enable_llm_cache_for_extract) if shared.llm else None
+    llm = models.llm("extract", kept_as=_kept_as("extract", ingest.enable_llm_cache_for_extract))
     return PrepareTools(
         parser=shared.parsers,
         tokenizer=shared.tokenizer,
@@ -382,38 +433,43 @@ def _prepare_tools(shared: _Shared, stores: Stores) -> PrepareTools:
             Profile.VECTOR: NoExtractor(),
             **({Profile.FULL: LLMExtractor(llm, ingest)} if llm else {}),
         },
-        vectorizer=shared.vectorizer,
+        vectorizer=vectorizer,
         profile=shared.profile,
         clock=shared.clock,
         extracting=shared.extracting,
+        telemetry=shared.telemetry,
     )
 
 
-def _summaries(shared: _Shared, stores: Stores) -> Summaries | None:
-    query = shared.settings.query
-    if shared.llm is None or not query.summaries:
+def _summaries(shared: _Shared, stores: Stores, models: Models) -> Summaries | None:
+    query, llm = shared.settings.query, models.llm("summary")
+    if llm is None or not query.summaries:
         return None
-    return Summaries(stores, shared.queue, shared.llm, query, shared.settings.ingest.summary_language, shared.bell.ring)
+    return Summaries(stores, shared.queue, llm, query, shared.settings.ingest.summary_language, shared.bell.ring)
 
 
-def _make_query(shared: _Shared, stores: Stores, summaries: Summaries | None) -> Query:
+def _make_query(shared: _Shared, stores: Stores, models: Models, summaries: Summaries | None) -> Query:
     query = shared.settings.query
     threshold = query.cosine_threshold if query.cosine_threshold is not None else shared.embedder.threshold
-    llm = _cached(shared, stores, "query", query.enable_llm_cache) if shared.llm else None
-    quoting = ExtractiveAnswer(shared.embedder)
+    kept_as, embedder, vision = _kept_as("query", query.enable_llm_cache), models.embedder(), models.vision()
+    llm = models.llm("query", kept_as=kept_as)
+    quoting = ExtractiveAnswer(embedder)
     answerer: Answerer = GeneratedAnswer(llm) if llm else quoting
     return Query(
         stores.documents,
-        Retrieval(stores, shared.embedder, threshold, reranker=shared.reranker),
+        Retrieval(stores, embedder, threshold, reranker=models.reranker(), telemetry=shared.telemetry),
         answerer,
         quoting=quoting,
-        keyword_llm=llm if query.keyword_extraction == "llm" else None,
-        follow_up=FollowUp(is_on=query.follow_up != "off", llm=llm if query.follow_up == "llm" else None),
+        keyword_llm=models.llm("keywords", kept_as=kept_as) if query.keyword_extraction == "llm" else None,
+        follow_up=FollowUp(
+            is_on=query.follow_up != "off",
+            llm=models.llm("follow_up", kept_as=kept_as) if query.follow_up == "llm" else None,
+        ),
         max_context_tokens=shared.settings.llm.max_context_tokens,
         scale=scale_of(shared.embedder.identity, shared.embedder.threshold),
         summaries=summaries,
-        # without a cache: a key over megabytes of images costs more than it saves
-        vision=GeneratedAnswer(shared.vision) if shared.vision else None,
+        vision=GeneratedAnswer(vision) if vision else None,
+        telemetry=shared.telemetry,
     )
 
 
@@ -424,7 +480,5 @@ def _extraction_replies(shared: _Shared, stores: Stores) -> ExtractionReplies | 
     return ExtractionReplies(stores, LLMExtractor(kept, shared.settings.ingest), kept)
 
 
-def _cached(shared: _Shared, stores: Stores, kind: ReplyKind, is_on: bool) -> LLM:
-    """The model with this workspace's cache: replies of one tenant never serve another."""
-    assert shared.llm is not None
-    return Cached(shared.llm, stores.cache, kind) if is_on else shared.llm
+def _kept_as(kind: ReplyKind, is_on: bool) -> ReplyKind | None:
+    return kind if is_on else None

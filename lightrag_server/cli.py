@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lightrag_server import logs
 from lightrag_server.errors import ConfigError, DimensionMismatch, LightRAGError
+from lightrag_server.log_file import LogFile
 
 if TYPE_CHECKING:
     from lightrag_server.settings.loader import Loaded
@@ -158,7 +159,9 @@ COMMANDS: dict[str, tuple[str, Command]] = {
 
 def _logging(loaded: Loaded) -> Loaded:
     """Log as the settings say, and what is to be said of them."""
-    logs.configure(loaded.settings.server.log_level, verbose=loaded.settings.server.verbose)
+    server, telemetry = loaded.settings.server, loaded.settings.telemetry
+    file = LogFile.of(telemetry.log_dir, telemetry.log_max_bytes, telemetry.log_backup_count)
+    logs.configure(server.log_level, verbose=server.verbose, line_format=telemetry.log_format, file=file)
     for warning in loaded.warnings:
         logging.getLogger(__name__).warning(warning)
     return loaded

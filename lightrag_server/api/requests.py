@@ -7,19 +7,39 @@ import logging
 import re
 import secrets
 import time
+from contextlib import AbstractContextManager, nullcontext
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lightrag_server import logs
 from lightrag_server.api.errors import REQUEST_ID_HEADER, body_for, internal_detail, path_of
+from lightrag_server.bootstrap import App
+from lightrag_server.core.metrics import ERRORS, HTTP_REQUESTS, HTTP_SECONDS
+from lightrag_server.ports.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
 _POLLED = (
     "/health",
+    "/metrics",
     *(f"/documents/{name}" for name in ("pipeline_status", "paginated", "track_status", "status_counts")),
 )
 _ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_QUESTIONS = frozenset(
+    {
+        "/query",
+        "/query/stream",
+        "/query/data",
+        "/api/chat",
+        "/api/generate",
+        "/v1/chat/completions",
+        "/api/v1/chat/completions",
+        "/mcp",
+    }
+)
+"""What is traced."""
+NO_ROUTE = "none"
 _ID_HEADER = REQUEST_ID_HEADER.lower().encode()
 
 
@@ -40,16 +60,21 @@ class RequestContext:
         identifier = _identifier(scope)
         scope["request_id"] = identifier
         scope["root_path"] = self._prefix or scope.get("root_path", "")
-        reply = _Reply(send, path_of(scope), identifier)
+        # what is mounted changes the path and the application
+        path, telemetry = path_of(scope), _telemetry(scope)
+        reply = _Reply(send, path, identifier)
         begin = time.perf_counter()
-        with logs.bind(request=identifier):
+        with logs.bind(request=identifier), _trace(telemetry, scope, path):
             try:
                 await self._app(scope, receive, reply.send)
             except Exception:
+                telemetry.meter.count(ERRORS, 1.0, "http", "internal_error")
                 logger.exception("request failed error_id=%s", identifier)
                 await reply.fail()
             finally:
-                _log(scope, reply.status, (time.perf_counter() - begin) * 1000)
+                seconds = time.perf_counter() - begin
+                _count(telemetry, scope, reply.status, seconds)
+                _log(scope, reply.status, seconds * 1000)
 
 
 class _Reply:
@@ -75,6 +100,28 @@ class _Reply:
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await self.send({"type": "http.response.start", "status": 500, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
+
+
+def _telemetry(scope: Scope) -> Telemetry:
+    opened: App | None = getattr(scope["app"].state, "opened", None)
+    return opened.telemetry if opened else Telemetry()
+
+
+def _trace(telemetry: Telemetry, scope: Scope, path: str) -> AbstractContextManager[None]:
+    """One for each question; a caller's `traceparent` makes it a part of his."""
+    if scope["method"] != "POST" or path not in _QUESTIONS:
+        return nullcontext()
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    return telemetry.tracer.request(f"POST {path}", headers)
+
+
+def _count(telemetry: Telemetry, scope: Scope, status: int, seconds: float) -> None:
+    """By the template of the route: paths are without number. 0 is the status where nobody was left to answer to."""
+    method = scope["method"] if scope["method"] in _METHODS else "other"
+    context = scope.get("fastapi", {}).get("effective_route_context")
+    route = getattr(context, "path", None) or getattr(scope.get("route"), "path", None) or NO_ROUTE
+    telemetry.meter.count(HTTP_REQUESTS, 1.0, method, route, str(status))
+    telemetry.meter.observe(HTTP_SECONDS, seconds, method, route)
 
 
 def _identifier(scope: Scope) -> str:

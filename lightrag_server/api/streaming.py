@@ -14,6 +14,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from lightrag_server.api.errors import internal_detail, request_id, shown_message, status_of
+from lightrag_server.core.metrics import ERRORS
 from lightrag_server.errors import LightRAGError
 
 logger = logging.getLogger(__name__)
@@ -78,15 +79,17 @@ async def ending_in_error(
     parts: AsyncGenerator[str, None], request: Request, part: ErrorPart = error_line
 ) -> AsyncGenerator[str, None]:
     """A failure on the way becomes the last part: the status is gone with the first one."""
-    identifier = request_id(request)
+    identifier, meter = request_id(request), request.app.state.opened.telemetry.meter
     async with aclosing(parts):
         try:
             async for text in parts:
                 yield text
         except LightRAGError as error:
+            meter.count(ERRORS, 1.0, "http", error.code)
             logger.warning("answer broke off code=%s error=%r", error.code, error.message)
             yield part(status_of(error), shown_message(error, identifier), error.code)
         except Exception:
+            meter.count(ERRORS, 1.0, "http", "internal_error")
             logger.exception("answer broke off error_id=%s", identifier)
             yield part(500, internal_detail(identifier), "")
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 
 from lightrag_server import __version__
+from lightrag_server.api import metrics
 from lightrag_server.api.auth import GuardedRoute, access_of
 from lightrag_server.api.deps import ChosenWorkspace, CurrentCaller, OpenedApp
 from lightrag_server.api.health import details
-from lightrag_server.api.jobs import LIVE_OWNER_S
+from lightrag_server.api.readiness import missing_parts, sees_details
 from lightrag_server.engine.status import PipelineState
-from lightrag_server.errors import LightRAGError
 from lightrag_server.settings import Settings
+from lightrag_server.telemetry import exposition
 
 router = APIRouter(tags=["system"], route_class=GuardedRoute)
 
@@ -42,17 +43,27 @@ async def health(request: Request, app: OpenedApp, caller: CurrentCaller, worksp
     return short | details(app, workspace.name, state, is_one_of_many=request.app.state.is_one_of_many)
 
 
-@router.get("/health/ready")
-async def ready(app: OpenedApp, workspace: ChosenWorkspace) -> JSONResponse:
-    """200 when the storages answer and a worker lives, else 503 with what is missing."""
-    missing: list[str] = []
-    try:
-        await workspace.stores.documents.counts()
-        if not await app.queue.live_owners(LIVE_OWNER_S):
-            missing.append("no worker is running")
-    except LightRAGError as error:
-        missing.append(error.code)
-    return JSONResponse({"status": "not_ready" if missing else "ready", "missing": missing}, 503 if missing else 200)
+@router.get("/health/live")
+async def live() -> dict[str, str]:
+    """200 as long as the process answers."""
+    return {"status": "alive"}
+
+
+@router.get("/health/ready", responses={503: {"description": "Not yet, not any more, or something does not answer."}})
+async def ready(request: Request) -> JSONResponse:
+    """200 when all is opened and the storage and the job queue answer, else 503; callers with a credential see what is
+    missing."""
+    missing = await missing_parts(request)
+    shown: dict[str, Any] = {"status": "not_ready" if missing else "ready"}
+    if hasattr(request.app.state, "opened") and await sees_details(request):
+        shown["missing"] = missing
+    return JSONResponse(shown, 503 if missing else 200)
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+async def metrics_of_all_processes(app: OpenedApp, caller: CurrentCaller) -> Response:
+    """For Prometheus: the sums over all processes of this host, of the workspaces that the caller may enter."""
+    return Response(await metrics.text(app, caller), media_type=exposition.CONTENT_TYPE)
 
 
 def about(settings: Settings) -> dict[str, Any]:

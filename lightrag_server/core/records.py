@@ -474,10 +474,18 @@ class Usage:
     calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cost: float | None = None
+    """Of the calls to models that have a price; None where none has."""
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             self.calls + other.calls,
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
+            added_cost(self.cost, other.cost),
         )
+
+
+def added_cost(one: float | None, other: float | None) -> float | None:
+    """What is unknown adds nothing, and two unknown costs are no cost of 0."""
+    return other if one is None else one if other is None else one + other

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from lightrag_server.core.chunking import ChunkSpec
 from lightrag_server.core.folding import Contributions, contributions_of
+from lightrag_server.core.metrics import STAGE_SECONDS
 from lightrag_server.core.records import Chunk, Document, Extraction, Profile
 from lightrag_server.core.tokens import Tokenizer
 from lightrag_server.engine import blob_keys, parts
@@ -23,6 +24,7 @@ from lightrag_server.errors import ExtractionFailed, LightRAGError
 from lightrag_server.ports.extraction import Extractor
 from lightrag_server.ports.jobs import JobQueue, Progress
 from lightrag_server.ports.parsing import Parser
+from lightrag_server.ports.telemetry import Telemetry
 from lightrag_server.ports.vectors import VectorItem, VectorStore
 
 PART_CHUNKS = 8
@@ -46,6 +48,7 @@ class PrepareTools:
     extracting: asyncio.Semaphore
     """Documents in extraction at once. Others may be parsed, embedded and written meanwhile, so that the model that
     extracts never waits for that."""
+    telemetry: Telemetry = field(default_factory=Telemetry)
 
 
 @dataclass(slots=True)
@@ -78,7 +81,8 @@ class ChunkWork:
             waiting = await self._not_told_before(waiting)
             try:
                 async with self.tools.extracting:
-                    await extractor.extract(waiting, self._extracted)
+                    with self.tools.telemetry.stage(STAGE_SECONDS, "extract"):
+                        await extractor.extract(waiting, self._extracted)
             except ExtractionFailed as error:
                 failure = error
             await self._flush()
@@ -151,11 +155,12 @@ class ChunkWork:
 
     async def _write_part(self, batch: Sequence[tuple[Chunk, Extraction]]) -> None:
         told = {c.id: contributions_of(source_of(c, self.document), e) for c, e in batch}
-        windows, entities, facts = await asyncio.gather(
-            self._window_items(_joined(window_texts(c) for c, _ in batch)),
-            self._new_items(self.stores.entities, told, entity_texts),
-            self._new_items(self.stores.facts, told, fact_texts),
-        )
+        with self.tools.telemetry.stage(STAGE_SECONDS, "embed"):
+            windows, entities, facts = await asyncio.gather(
+                self._window_items(_joined(window_texts(c) for c, _ in batch)),
+                self._new_items(self.stores.entities, told, entity_texts),
+                self._new_items(self.stores.facts, told, fact_texts),
+            )
         prepared = [
             parts.PreparedChunk(
                 chunk.index,

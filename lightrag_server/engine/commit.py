@@ -15,9 +15,11 @@ from functools import partial
 
 from lightrag_server.core.edits import Edit
 from lightrag_server.core.encoding import chunked_from_bytes
+from lightrag_server.core.metrics import STAGE_SECONDS
 from lightrag_server.core.records import DocStatus, Document, Stage
 from lightrag_server.engine import blob_keys, job_kinds, parts
 from lightrag_server.engine.clock import Clock
+from lightrag_server.engine.costs import trace_ended, trace_key, with_usage
 from lightrag_server.engine.curate import Curate
 from lightrag_server.engine.edits import Edits
 from lightrag_server.engine.plan import Changes, NewChunk, Planner, Slice
@@ -26,9 +28,11 @@ from lightrag_server.engine.stores import Stores
 from lightrag_server.engine.texts import Vectorizer
 from lightrag_server.engine.versions import committed, forget, key_of
 from lightrag_server.errors import DimensionMismatch, JobLost, LightRAGError, RetryableError, StorageCorrupt
+from lightrag_server.ports.bills import Bill, billed
 from lightrag_server.ports.doc_status import Filter
 from lightrag_server.ports.jobs import JobQueue, JobState
 from lightrag_server.ports.kv import Row
+from lightrag_server.ports.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +54,7 @@ class Commit:
         clock: Clock,
         *,
         notes_names: bool = False,
+        telemetry: Telemetry | None = None,
     ) -> None:
         """`notes_names`: keep a note of entities whose names are new, for whoever looks for duplicates."""
         self._stores = stores
@@ -60,6 +65,7 @@ class Commit:
         self._embedding_identity = embedding_identity
         self._clock = clock
         self._notes_names = notes_names
+        self._telemetry = telemetry or Telemetry()
         self._last_end = -SECONDS_BETWEEN_COMMITS
 
     async def run(self, fence: int) -> int:
@@ -186,15 +192,27 @@ class Commit:
     async def _refuse(self, edit_id: str, error: Exception, fence: int) -> None:
         """An edit that cannot be carried out ends: it must not hold up those behind it."""
         if not isinstance(error, LightRAGError):
-            log.exception("edit failed unexpectedly workspace=%s edit=%s", self._stores.workspace, edit_id)
+            log.exception("edit failed unexpectedly edit=%s", edit_id)
         async with self._stores.transaction(fence):
             await self._edits.end(edit_id, error)
 
     async def _write(self, piece: Slice, fence: int) -> None:
-        changes = await self._planner.plan(piece)
-        async with self._stores.transaction(fence):
-            await self._put(changes)
-            await self._finish_documents(piece)
+        began = time.time()
+        with billed() as bill, self._telemetry.stage(STAGE_SECONDS, "commit"):
+            changes = await self._planner.plan(piece)
+            async with self._stores.transaction(fence):
+                await self._put(changes)
+                bill.take("commit", time.time() - began)
+                await self._finish_documents(piece, bill)
+        self._trace(piece, began)
+
+    def _trace(self, piece: Slice, began: float) -> None:
+        """Many documents share a slice, and each has a trace of its own."""
+        tracer, workspace = self._telemetry.tracer, self._stores.workspace
+        for document in piece.finished:
+            shared = {"lightrag.documents": len(piece.finished), "lightrag.chunks": piece.size}
+            tracer.told(trace_key(workspace, document), "commit", began, shared, is_root=False)
+            trace_ended(tracer, workspace, document)
 
     async def _put(self, changes: Changes) -> None:
         stores = self._stores
@@ -217,10 +235,12 @@ class Commit:
             at = self._clock().isoformat()
             await stores.unresolved.put({key: {"at": at} for key in (*changes.renamed, *changes.stale_entities)})
 
-    async def _finish_documents(self, piece: Slice) -> None:
-        """Last of all. A document that was withdrawn meanwhile is removed next; one that was replaced is served."""
-        now = self._clock()
-        for document in piece.finished:
+    async def _finish_documents(self, piece: Slice, bill: Bill) -> None:
+        """Last of all. A document that was withdrawn meanwhile is removed next; one that was replaced is served.
+        What the slice took is noted with each of its documents, the embedding of what they share with none."""
+        now, shared = self._clock(), Bill(seconds=bill.seconds)
+        for prepared in piece.finished:
+            document = prepared.with_(metadata=with_usage(prepared.metadata, shared))
             await self._stores.documents.update(document.id, partial(committed, document=document, now=now))
 
     async def _clean(self, piece: Slice, fence: int) -> None:

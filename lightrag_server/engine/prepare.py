@@ -14,15 +14,18 @@ from functools import partial
 from lightrag_server.core import ids
 from lightrag_server.core.chunking import ChunkSpec, chunk_document
 from lightrag_server.core.encoding import chunked_from_bytes, chunked_to_bytes
+from lightrag_server.core.metrics import STAGE_SECONDS
 from lightrag_server.core.records import Chunk, DocStatus, Document, ParsedDocument, Stage
 from lightrag_server.engine import blob_keys, job_kinds
 from lightrag_server.engine.chunk_work import ChunkWork, PrepareTools
+from lightrag_server.engine.costs import trace_key, with_usage
 from lightrag_server.engine.former import Former
 from lightrag_server.engine.incoming import CHUNKING, FAILURE_METADATA, IS_TEXT, SUMMARY_CHARS
 from lightrag_server.engine.stores import Stores
 from lightrag_server.engine.subjects import with_breaks
 from lightrag_server.engine.versions import carried_on, forget, give_up, key_of
 from lightrag_server.errors import InvalidInput, JobLost, StorageCorrupt, StorageError
+from lightrag_server.ports.bills import Bill, billed
 from lightrag_server.ports.doc_status import Filter
 from lightrag_server.ports.jobs import JobQueue
 
@@ -41,13 +44,15 @@ class Prepare:
         document = (await self._stores.documents.get([document_id])).get(document_id)
         if document is None or document.stage is not Stage.ACCEPTED:
             return
-        try:
-            await self._run(document)
-        except BaseException:
-            await asyncio.shield(self._forget_withdrawn(document))
-            raise
+        tracer = self._tools.telemetry.tracer
+        with billed() as bill, tracer.within(trace_key(self._stores.workspace, document)), tracer.span("prepare", {}):
+            try:
+                await self._run(document, bill)
+            except BaseException:
+                await asyncio.shield(self._stopped(document, bill))
+                raise
 
-    async def _run(self, document: Document) -> None:
+    async def _run(self, document: Document, bill: Bill) -> None:
         document = await self._begun(document)
         before = await Former.of(self._stores, document, self._tools.vectorizer.identity)
         parsed, chunks = await self._chunked(document, before)
@@ -57,7 +62,22 @@ class Prepare:
             return
         work = ChunkWork(self._stores, self._queue, self._tools, document, before)
         await work.run(chunks)
-        await self._prepared(document, chunks, work.repairs)
+        await self._prepared(document, chunks, work.repairs, bill)
+
+    async def _stopped(self, document: Document, bill: Bill) -> None:
+        await self._forget_withdrawn(document)
+        with suppress(StorageError):
+            await self._noted(document, bill)
+
+    async def _noted(self, document: Document, bill: Bill) -> None:
+        """What a try that came to nothing took; later ones add to it."""
+
+        def change(row: Document) -> Document | None:
+            is_own = row.stage is Stage.ACCEPTED and row.blob_key == document.blob_key
+            return row.with_(metadata=with_usage(row.metadata, bill)) if is_own else None
+
+        if not bill.is_empty:
+            await self._stores.documents.update(document.id, change)
 
     async def _forget_withdrawn(self, document: Document) -> None:
         """Blobs written after their acceptance was withdrawn. What is missed here, reconcile removes."""
@@ -88,18 +108,16 @@ class Prepare:
         await self._stores.blobs.delete(workspace, blob_keys.parts(document.id, original))
         await self._stores.blobs.delete(workspace, blob_keys.parsed_of(document.id, original))
         parsed = before.parsed if before and before.is_same_file else await self._parse(document)
-        spec = await with_breaks(parsed, self._spec(document), self._tools.vectorizer)
-        chunks = await asyncio.to_thread(
-            chunk_document,
-            document.id,
-            document.file_path,
-            parsed,
-            spec,
-            self._tools.tokenizer(),
-            before.chunks if before and not before.is_same_file else (),
-        )
+        chunks = await self._cut(document, parsed, before.chunks if before and not before.is_same_file else ())
         await self._stores.blobs.put(workspace, key, await asyncio.to_thread(chunked_to_bytes, parsed, chunks))
         return parsed, chunks
+
+    async def _cut(self, document: Document, parsed: ParsedDocument, former: Sequence[Chunk]) -> list[Chunk]:
+        with self._tools.telemetry.stage(STAGE_SECONDS, "chunk"):
+            spec = await with_breaks(parsed, self._spec(document), self._tools.vectorizer)
+            return await asyncio.to_thread(
+                chunk_document, document.id, document.file_path, parsed, spec, self._tools.tokenizer(), former
+            )
 
     def _spec(self, document: Document) -> ChunkSpec:
         return replace(self._tools.spec, **document.metadata.get(CHUNKING, {}))
@@ -110,7 +128,8 @@ class Prepare:
             raise StorageCorrupt(f"the original of {document.file_path!r} is gone")
         if document.metadata.get(IS_TEXT):
             return ParsedDocument(data.decode("utf-8"))
-        return await self._tools.parser.parse(document.file_path, data)
+        with self._tools.telemetry.stage(STAGE_SECONDS, "parse"):
+            return await self._tools.parser.parse(document.file_path, data)
 
     async def _described(self, document: Document, parsed: ParsedDocument, chunks: Sequence[Chunk]) -> Document:
         now = int(self._tools.clock().timestamp())
@@ -164,12 +183,14 @@ class Prepare:
             f"{document.file_path} has the same text as {twin.file_path}; it is not indexed again",
         )
 
-    async def _prepared(self, document: Document, chunks: Sequence[Chunk], repairs: int) -> None:
+    async def _prepared(self, document: Document, chunks: Sequence[Chunk], repairs: int, bill: Bill) -> None:
         metadata = {name: value for name, value in document.metadata.items() if name not in FAILURE_METADATA}
         if repairs:
             metadata["extraction_repairs"] = repairs
         await self._update(
-            document.with_(stage=Stage.PREPARED, chunk_ids=tuple(c.id for c in chunks), metadata=metadata)
+            document.with_(
+                stage=Stage.PREPARED, chunk_ids=tuple(c.id for c in chunks), metadata=with_usage(metadata, bill)
+            )
         )
         await self._queue.enqueue([job_kinds.commit(self._stores.workspace)])
 

@@ -15,6 +15,7 @@ from lightrag_server.core import lexical, refusals
 from lightrag_server.core.context import estimated_tokens, fit
 from lightrag_server.core.digest import Wording
 from lightrag_server.core.keywords import Keywords, keywords_of
+from lightrag_server.core.metrics import RETRIEVAL_SECONDS
 from lightrag_server.core.prompts import prompt, template
 from lightrag_server.core.records import WEAK_EVIDENCE, Context, Mode, Question, Turn, Usage
 from lightrag_server.core.sufficiency import Scale, is_weak
@@ -28,6 +29,7 @@ from lightrag_server.engine.summaries import Summaries
 from lightrag_server.errors import BadReply, InvalidInput
 from lightrag_server.ports.doc_status import DocStatusStore
 from lightrag_server.ports.llm import LLM, ChatReply, ChatRequest, FinishReason
+from lightrag_server.ports.telemetry import Telemetry
 
 _OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 
@@ -61,6 +63,7 @@ class Query:
         scale: Scale,
         vision: Answerer | None = None,
         summaries: Summaries | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self._documents = documents
         self._retrieval = retrieval
@@ -72,6 +75,7 @@ class Query:
         self._max_context_tokens = max_context_tokens
         self._scale = scale
         self._summaries = summaries
+        self._telemetry = telemetry or Telemetry()
 
     async def ask(self, question: Question) -> AsyncGenerator[Event, None]:
         """Steps, the references, text deltas, then `Finished`. Closing the generator cancels the vendor call."""
@@ -163,7 +167,8 @@ class Query:
         spent = history + sum(estimated_tokens(t) for t in (instructions, question.text, question.user_prompt))
         budget = replace(question.budget, total=min(question.budget.total, self._max_context_tokens))
         summaries = await self._summaries.known(found.evidence) if self._summaries else {}
-        context = fit(found.evidence, budget, spent, Wording(lexical.query_terms(searched.text), summaries))
+        with self._telemetry.stage(RETRIEVAL_SECONDS, "fit"):
+            context = fit(found.evidence, budget, spent, Wording(lexical.query_terms(searched.text), summaries))
         weakness = (WEAK_EVIDENCE,) if is_weak(searched.text, found.evidence.passages, self._scale) else ()
         return replace(
             context,

@@ -26,6 +26,7 @@ from lightrag_server.core.fusion import (
     with_floor,
 )
 from lightrag_server.core.keywords import Keywords
+from lightrag_server.core.metrics import RETRIEVAL_SECONDS
 from lightrag_server.core.passages import bridge
 from lightrag_server.core.questions import has_pronoun, split, with_subject
 from lightrag_server.core.records import Chunk, Entity, Pair, Passage, Question, Relation, Subject
@@ -40,6 +41,7 @@ from lightrag_server.engine.stores import Stores
 from lightrag_server.engine.walk import Walk
 from lightrag_server.ports.embedding import Embedder
 from lightrag_server.ports.rerank import Reranker
+from lightrag_server.ports.telemetry import Telemetry
 
 LEAST_EDGES_PER_ENTITY = 2
 BRIDGE_PASSAGES = 8
@@ -73,6 +75,7 @@ class Retrieval:
         seen: Knowledge | None = None,
         reranker: Reranker | None = None,
         weights: Weights | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
         """`seen` is the part of the stores that serves; all of it where that is not said."""
         self._stores = stores
@@ -81,12 +84,14 @@ class Retrieval:
         self._threshold = threshold
         self._reranker = reranker
         self._weights = weights or Weights()
-        self._searches = Searches(self._knowledge, embedder, threshold)
+        self._telemetry = telemetry or Telemetry()
+        self._searches = Searches(self._knowledge, embedder, threshold, self._telemetry)
 
     def within(self, choice: Choice) -> Retrieval:
         """The same for one question, with evidence from the chosen documents only."""
         seen = within(self._stores, choice)
-        return Retrieval(self._stores, self._embedder, self._threshold, seen, self._reranker, self._weights)
+        told = self._telemetry
+        return Retrieval(self._stores, self._embedder, self._threshold, seen, self._reranker, self._weights, told)
 
     def reranks(self, question: Question) -> bool:
         return self._reranker is not None and question.rerank
@@ -99,7 +104,8 @@ class Retrieval:
             passages = await self._anchored(passages)
         warnings: tuple[str, ...] = ()
         if self._reranker and self.reranks(question):
-            passages, warnings = await reranked(question.text, passages, self._reranker, self._weights)
+            with self._telemetry.stage(RETRIEVAL_SECONDS, "rerank"):
+                passages, warnings = await reranked(question.text, passages, self._reranker, self._weights)
         counts = {
             "total_entities_found": len(related.entities),
             "total_relations_found": len(related.relations),
@@ -137,7 +143,8 @@ class Retrieval:
         walked: list[str] = []
         if question.mode != "naive":
             alike = Alike(self._stores.name_blocks)
-            walked = await Walk(self._knowledge.graph, alike, places, self._weights).ranking(hits)
+            with self._telemetry.stage(RETRIEVAL_SECONDS, "walk"):
+                walked = await Walk(self._knowledge.graph, alike, places, self._weights).ranking(hits)
         passages = await self._ranked(question, hits, places, walked)
         if follow_up := _follow_up(question.text, passages):
             hits = await self._searches.followed(question, hits, follow_up)
@@ -145,6 +152,10 @@ class Retrieval:
         return passages
 
     async def _ranked(self, question: Question, hits: Hits, places: Places, walked: Sequence[str]) -> list[Passage]:
+        with self._telemetry.stage(RETRIEVAL_SECONDS, "rank"):
+            return await self._chosen(question, hits, places, walked)
+
+    async def _chosen(self, question: Question, hits: Hits, places: Places, walked: Sequence[str]) -> list[Passage]:
         limit = question.chunk_top_k
         await places.add([*dict.fromkeys(hit.ref for hit in hits.lexical), *walked[:limit]])
         scores = _scores(hits, places, walked, self._weights)

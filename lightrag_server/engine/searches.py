@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from lightrag_server.core import ids, lexical
 from lightrag_server.core.fusion import closeness
 from lightrag_server.core.keywords import Keywords
+from lightrag_server.core.metrics import RETRIEVAL_SECONDS
 from lightrag_server.core.questions import parts_of
 from lightrag_server.core.records import Mode, Question
 from lightrag_server.core.spans import longest, unspaced_spans
 from lightrag_server.engine.scope import Knowledge, Nearest
 from lightrag_server.ports.embedding import Embedder
 from lightrag_server.ports.lexical import LexicalHit
+from lightrag_server.ports.telemetry import Telemetry
 from lightrag_server.ports.vectors import Vector, VectorHit
 
 DENSE_HITS = 60
@@ -60,11 +62,12 @@ class Hits:
 
 
 class Searches:
-    def __init__(self, knowledge: Knowledge, embedder: Embedder, threshold: float) -> None:
+    def __init__(self, knowledge: Knowledge, embedder: Embedder, threshold: float, telemetry: Telemetry) -> None:
         """`threshold` is the similarity that unrelated text reaches with this embedder."""
         self._knowledge = knowledge
         self._embedder = embedder
         self._threshold = threshold
+        self._telemetry = telemetry
 
     async def find(self, question: Question, keywords: Keywords) -> Hits:
         """The question whole and, where it asks several things, each of them; a place counts by its best match."""
@@ -74,18 +77,20 @@ class Searches:
         names = [] if question.mode == "naive" else list(keywords.low[:MAX_NAMES])
         known = await self._known(question.text, names)
         names = [name for name in names if ids.entity_key(name) not in known and any(map(str.isalpha, name))]
-        vectors = await self._embedder.embed([*asked, *given, *names], "query")
+        with self._telemetry.stage(RETRIEVAL_SECONDS, "embed"):
+            vectors = await self._embedder.embed([*asked, *given, *names], "query")
         whole = list(vectors[: len(asked)])
         low = [vectors[len(asked)]] if question.low_keywords else whole
         high = [vectors[len(asked) + len(given) - 1]] if question.high_keywords else whole
         wants_entities, wants_facts = question.mode in USES_ENTITIES, question.mode in USES_FACTS
         knowledge = self._knowledge
-        (windows, words), entities, facts, named = await asyncio.gather(
-            self._places(question, whole, " ".join(asked)),
-            _nearest(knowledge.entities, low, question.top_k if wants_entities else 0, self._threshold),
-            _nearest(knowledge.facts, high, max(question.top_k, FACT_HITS) if wants_facts else 0, self._threshold),
-            self._likely_meant(list(vectors[len(asked) + len(given) :])),
-        )
+        with self._telemetry.stage(RETRIEVAL_SECONDS, "search"):
+            (windows, words), entities, facts, named = await asyncio.gather(
+                self._places(question, whole, " ".join(asked)),
+                _nearest(knowledge.entities, low, question.top_k if wants_entities else 0, self._threshold),
+                _nearest(knowledge.facts, high, max(question.top_k, FACT_HITS) if wants_facts else 0, self._threshold),
+                self._likely_meant(list(vectors[len(asked) + len(given) :])),
+            )
         meant = dict.fromkeys(known, 1.0) | named
         return Hits(np.stack(whole), windows, words, entities, facts, meant, self._threshold)
 

@@ -48,10 +48,14 @@ def fact_texts(contributions: Contributions) -> Wanted:
 class Vectorizer:
     """Embeds wanted texts. Remembers the last few thousand short ones, for names recur before they are committed."""
 
-    def __init__(self, embedder: Embedder) -> None:
+    def __init__(self, embedder: Embedder, known: OrderedDict[str, NDArray[np.float32]] | None = None) -> None:
         self._embedder = embedder
         self.identity = embedder.identity
-        self._known: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
+        self._known = OrderedDict[str, NDArray[np.float32]]() if known is None else known
+
+    def by(self, embedder: Embedder) -> Vectorizer:
+        """Another one that remembers the same: `embedder` is the same model."""
+        return Vectorizer(embedder, self._known)
 
     async def items(self, wanted: Wanted, *, remember: bool) -> dict[str, VectorItem]:
         """One item per wanted id; each distinct text goes to the model at most once."""

@@ -6,13 +6,17 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from lightrag_server import logs
+from lightrag_server.core.metrics import ERRORS
 from lightrag_server.core.records import Document, Stage
 from lightrag_server.engine import job_kinds
 from lightrag_server.engine.clock import Clock
+from lightrag_server.engine.costs import trace_ended
 from lightrag_server.engine.versions import give_up
 from lightrag_server.engine.workspace import Workspace, Workspaces
 from lightrag_server.errors import ExtractionFailed, JobLost, LightRAGError, ProviderError, RetryableError
 from lightrag_server.ports.jobs import Job, JobQueue
+from lightrag_server.ports.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 MAX_DELAY_S = 300.0
@@ -31,13 +35,21 @@ class RetryLater(Exception):
 
 class Handlers:
     def __init__(
-        self, workspaces: Workspaces, queue: JobQueue, *, max_attempts: int, retry_delay_s: float, clock: Clock
+        self,
+        workspaces: Workspaces,
+        queue: JobQueue,
+        *,
+        max_attempts: int,
+        retry_delay_s: float,
+        clock: Clock,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self._workspaces = workspaces
         self._queue = queue
         self._max_attempts = max_attempts
         self._retry_delay_s = retry_delay_s
         self._clock = clock
+        self._telemetry = telemetry or Telemetry()
         self._by_kind: dict[str, Handler] = {
             job_kinds.PREPARE: self._prepare,
             job_kinds.COMMIT: self._commit,
@@ -57,12 +69,13 @@ class Handlers:
         document = (await workspace.stores.documents.get([job.subject])).get(job.subject)
         if document is None:
             return
-        try:
-            await workspace.prepare.run(job.subject)
-        except JobLost:
-            raise
-        except Exception as error:
-            await self._prepare_failed(workspace, document, error)
+        with logs.bind(document=job.subject):
+            try:
+                await workspace.prepare.run(job.subject)
+            except JobLost:
+                raise
+            except Exception as error:
+                await self._prepare_failed(workspace, document, error)
 
     async def _prepare_failed(self, workspace: Workspace, document: Document, error: Exception) -> None:
         """Back to the queue while trying again may help, else the acceptance is given up with the reason. Where the
@@ -76,8 +89,10 @@ class Handlers:
                 raise RetryLater(delay, message) from error
             return
         if not isinstance(error, LightRAGError):
-            log.exception("preparing failed unexpectedly workspace=%s document=%s", workspace.key, document.id)
-        await self._fail(workspace, document, message, noted | {"error_type": getattr(error, "code", "internal_error")})
+            log.exception("preparing failed unexpectedly")
+        code = getattr(error, "code", "internal_error")
+        self._telemetry.meter.count(ERRORS, 1.0, "job", code)
+        await self._fail(workspace, document, message, noted | {"error_type": code})
 
     async def _noted(self, workspace: Workspace, document: Document, message: str, noted: dict[str, Any]) -> bool:
         now = self._clock().isoformat()
@@ -91,8 +106,9 @@ class Handlers:
 
     async def _fail(self, workspace: Workspace, document: Document, message: str, noted: dict[str, Any]) -> None:
         if await give_up(workspace.stores, document, message, self._clock(), noted):
+            trace_ended(self._telemetry.tracer, workspace.key, document, message)
             await self._queue.note(workspace.key, f"Failed {document.file_path}: {message}")
-            log.warning("document failed workspace=%s document=%s error=%r", workspace.key, document.id, message)
+            log.warning("document failed error=%r", message)
 
     async def _commit(self, job: Job) -> None:
         workspace = await self._workspaces.get(job.workspace)
@@ -104,7 +120,7 @@ class Handlers:
             delay = max(error.retry_after_s or 0.0, min(self._retry_delay_s * 2 ** (job.attempt - 1), MAX_DELAY_S))
             raise RetryLater(delay, str(error)) from error
         await workspace.resolve.due()
-        log.info("committed workspace=%s documents=%d", job.workspace, count)
+        log.info("committed documents=%d", count)
 
     async def _resolve(self, job: Job) -> None:
         workspace = await self._workspaces.get(job.workspace)
@@ -125,7 +141,7 @@ class Handlers:
     async def _drop(self, job: Job) -> None:
         workspace = await self._workspaces.get(job.workspace)
         await workspace.drop.run(job.fence)
-        log.info("deleted workspace=%s", job.workspace)
+        log.info("workspace deleted")
 
     async def _summarize(self, job: Job) -> None:
         """A model that fails is not asked again before a question needs the summaries again."""
@@ -135,7 +151,7 @@ class Handlers:
         try:
             count = await workspace.summaries.make(job.subject)
         except ProviderError as error:
-            log.warning("no summaries workspace=%s: %s", job.workspace, error)
+            log.warning("no summaries: %s", error)
             return
         if count:
             await self._queue.note(job.workspace, f"{count} description(s) summarised by one LLM call")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
 
+from lightrag_server import logs
+from lightrag_server.core.metrics import ERRORS, JOB_SECONDS, JOBS_ENDED
 from lightrag_server.errors import JobLost, LightRAGError
 from lightrag_server.jobs.handlers import Handlers, RetryLater
 from lightrag_server.jobs.liveness import Liveness
 from lightrag_server.ports.jobs import Job, JobQueue, JobState
+from lightrag_server.ports.telemetry import Meter, NoMeter
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +27,9 @@ RECONCILE_S = 60.0
 KEEP_ENDED_S = 24 * 3600.0
 RETRY_S = 5.0
 """The wait of a job that was stopped by something that may pass, such as a full disk, where nothing else is said."""
+
+End = Callable[[], Awaitable[object]]
+"""Records how a job ended."""
 
 
 class Runner:
@@ -36,6 +43,7 @@ class Runner:
         slots: Mapping[tuple[str, ...], int],
         reconcile: Callable[[], Awaitable[int]],
         drain: Callable[[], Awaitable[None]] | None = None,
+        meter: Meter | None = None,
     ) -> None:
         """`drain` lets what models are doing for running jobs come to its end, at the stop."""
         self._queue = queue
@@ -44,6 +52,7 @@ class Runner:
         self._slots = slots
         self._reconcile = reconcile
         self._drain = drain
+        self._meter = meter or NoMeter()
         self._wake = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self._running: dict[int, asyncio.Task[None]] = {}
@@ -135,40 +144,49 @@ class Runner:
     # -- one job
 
     async def _run(self, job: Job) -> None:
-        try:
-            end = await self._ran(job)
-        except asyncio.CancelledError:
-            await asyncio.shield(self._given_back(job))
-            raise
-        await self._recorded(job, end)
+        with logs.bind(workspace=job.workspace, job=str(job.id), kind=job.kind):
+            try:
+                end = await self._measured(job)
+            except asyncio.CancelledError:
+                await asyncio.shield(self._given_back(job))
+                raise
+            await self._recorded(end)
 
-    async def _ran(self, job: Job) -> Callable[[], Awaitable[object]]:
-        """Run the job; return how its end is to be recorded."""
+    async def _measured(self, job: Job) -> End:
+        began, outcome = time.perf_counter(), "stopped"
+        try:
+            outcome, end = await self._ran(job)
+            return end
+        finally:
+            self._meter.count(JOBS_ENDED, 1.0, job.kind, outcome)
+            self._meter.observe(JOB_SECONDS, time.perf_counter() - began, job.kind)
+
+    async def _ran(self, job: Job) -> tuple[str, End]:
+        """Run the job; return in a word how it ended and how that is to be recorded."""
         try:
             await self._handlers.run(job)
         except RetryLater as later:
-            log.info(
-                "job=%d kind=%s subject=%s again in %.1f s: %s", job.id, job.kind, job.subject, later.delay_s, later
-            )
-            return partial(self._queue.retry, job, later.delay_s, str(later))
+            log.info("again in %.1f s: %s", later.delay_s, later)
+            return "retried", partial(self._queue.retry, job, later.delay_s, str(later))
         except JobLost as lost:
-            return partial(self._queue.finish, job, JobState.CANCELLED, str(lost))
+            return "lost", partial(self._queue.finish, job, JobState.CANCELLED, str(lost))
         except Exception as error:
+            self._meter.count(ERRORS, 1.0, "job", error.code if isinstance(error, LightRAGError) else "internal_error")
             if isinstance(error, LightRAGError) and error.retryable:
-                log.warning("job=%d kind=%s subject=%s stopped: %s", job.id, job.kind, job.subject, error)
-                return partial(self._queue.retry, job, RETRY_S, str(error))
-            log.exception("job=%d kind=%s subject=%s failed", job.id, job.kind, job.subject)
-            return partial(self._queue.finish, job, JobState.FAILED, f"{type(error).__name__}: {error}")
-        return partial(self._queue.finish, job, JobState.DONE)
+                log.warning("stopped: %s", error)
+                return "retried", partial(self._queue.retry, job, RETRY_S, str(error))
+            log.exception("job failed")
+            return "failed", partial(self._queue.finish, job, JobState.FAILED, f"{type(error).__name__}: {error}")
+        return "done", partial(self._queue.finish, job, JobState.DONE)
 
-    async def _recorded(self, job: Job, end: Callable[[], Awaitable[object]]) -> None:
+    async def _recorded(self, end: End) -> None:
         """Try until the queue takes it: while this process lives, nobody else would put the job back."""
         while True:
             try:
                 await end()
                 return
             except LightRAGError as error:
-                log.warning("cannot end job=%d kind=%s yet: %s", job.id, job.kind, error)
+                log.warning("the job's end cannot be recorded yet: %s", error)
                 await asyncio.sleep(RETRY_S)
 
     async def _given_back(self, job: Job) -> None:

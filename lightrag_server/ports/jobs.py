@@ -119,6 +119,10 @@ class JobQueue(Protocol):
         """Todo and doing jobs, oldest first."""
         ...
 
+    async def depths(self) -> dict[tuple[str, JobState], int]:
+        """How many jobs are open, by kind and state; of all workspaces. None there are is absent."""
+        ...
+
     async def prune(self, keep_s: float) -> None:
         """Forget ended jobs older than this."""
         ...

@@ -12,6 +12,7 @@ from lightrag_server.settings.query import QuerySettings
 from lightrag_server.settings.rerank import RerankSettings
 from lightrag_server.settings.server import ServerSettings
 from lightrag_server.settings.storages import SQLiteSettings, StorageSettings
+from lightrag_server.settings.telemetry import TelemetrySettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +30,4 @@ class Settings:
     query: QuerySettings = field(default_factory=QuerySettings)
     storages: StorageSettings = field(default_factory=StorageSettings)
     sqlite: SQLiteSettings = field(default_factory=SQLiteSettings)
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)

@@ -13,12 +13,14 @@ from typing import Any
 from dotenv import dotenv_values
 from pydantic import ValidationError
 
-from lightrag_server.errors import ConfigError
+from lightrag_server.core.prices import read_prices
+from lightrag_server.errors import ConfigError, InvalidInput
 from lightrag_server.settings import Settings
 from lightrag_server.settings.declarations import Declaration, declarations, groups
 from lightrag_server.settings.ingest import IngestSettings
 from lightrag_server.settings.options import options_parser
 from lightrag_server.settings.server import ServerSettings
+from lightrag_server.settings.telemetry import TelemetrySettings
 from lightrag_server.settings.unsupported import warnings_for
 from lightrag_server.settings.values import absolute, read_value
 
@@ -63,6 +65,7 @@ def gather(options: Mapping[str, str | None], *, environ: Mapping[str, str], sta
     settings = Settings(**{name: _group(name, given, start_dir) for name in groups()})
     _check_server(settings.server)
     _check_ingest(settings.ingest)
+    _check_telemetry(settings.telemetry)
     return Loaded(
         settings=settings,
         origins={env: found.origin for env, found in given.items()},
@@ -174,6 +177,13 @@ def _check_ingest(ingest: IngestSettings) -> None:
     for overlap_name, overlap, size_name, size in pairs:
         if size is not None and overlap >= size:
             raise ConfigError(f"{overlap_name} is {overlap}; it must be less than {size_name}, which is {size}.")
+
+
+def _check_telemetry(telemetry: TelemetrySettings) -> None:
+    try:
+        read_prices(telemetry.model_prices)
+    except InvalidInput as error:
+        raise ConfigError(f"MODEL_PRICES is {telemetry.model_prices!r}: {error}.") from None
 
 
 def _check_server(server: ServerSettings) -> None:

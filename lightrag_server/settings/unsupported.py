@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from fnmatch import fnmatchcase
 
-_LOG = "log lines go to standard error; let the service manager keep and rotate them"
+_LOG = "all log lines, those of requests too, go to standard error and to LOG_DIR"
 _QUEUES = "stages have no queues of their own; MAX_PARALLEL_INSERT and MAX_ASYNC_LLM bound the work"
 _SOURCES = "sources of an entity are kept whole and bounded where they are read"
 _PARSERS = "one set of built-in parsers reads all supported formats"
@@ -26,9 +26,6 @@ UNSUPPORTED: dict[str, str] = {
     "LIGHTRAG_GUNICORN_MODE": "processes are equal and need no mode",
     "LIGHTRAG_MAIN_PROCESS": "processes are equal and need no mode",
     "LIGHTRAG_PERFORMANCE_TIMING_LOGS": "LOG_LEVEL=DEBUG logs timings",
-    "LOG_DIR": _LOG,
-    "LOG_MAX_BYTES": _LOG,
-    "LOG_BACKUP_COUNT": _LOG,
     "ACCESS_LOG": _LOG,
     "ERROR_LOG": _LOG,
     "UI_TEMPLATES_DIR": "pages are not customised with a bundle; WEBUI_TITLE and WEBUI_DESCRIPTION are used",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -102,6 +102,10 @@ class MemoryJobQueue:
     async def open_jobs(self, workspace: str | None = None) -> list[Job]:
         jobs = (row.job for row in self._rows.values())
         return [job for job in jobs if job.state.is_open and workspace in (None, job.workspace)]
+
+    async def depths(self) -> dict[tuple[str, JobState], int]:
+        jobs = (row.job for state in (JobState.TODO, JobState.DOING) for row in self._in_state(state))
+        return dict(Counter((job.kind, job.state) for job in jobs))
 
     async def prune(self, keep_s: float) -> None:
         before = self._clock() - keep_s

@@ -48,6 +48,8 @@ def _normal(key: str, value: Any) -> Any:
         case "response_time":
             assert value >= 0
             return "<seconds>"
+        case "usage":
+            return dict.fromkeys(value, "<number>")
         case "request_id":
             return "<id>"
         case "references":

@@ -33,7 +33,7 @@ def named(references: list[dict[str, Any]]) -> list[tuple[str, str]]:
 async def test_every_mode_answers_with_its_source(api: Api, mode: str) -> None:
     await api.insert(STORY, "carol.txt")
     reply = (await api.client.post("/query", json={"query": QUESTION, "mode": mode})).json()
-    assert set(reply) == {"response", "references", "response_time", "llm_generated"}
+    assert set(reply) == {"response", "references", "response_time", "llm_generated", "usage"}
     assert named(reply["references"]) == [("1", "carol.txt")]
     assert reply["references"][0]["content"] is None
     assert "Marley" in reply["response"]
@@ -115,7 +115,7 @@ async def test_progress_comes_first_and_the_time_last(api: Api) -> None:
         "generating_response",
     }  # fmt: skip
     assert set(rows[0]) == {"progress"}
-    assert set(rows[-1]) == {"response_time"}
+    assert set(rows[-1]) == {"response_time", "usage"}
 
 
 @pytest.mark.parametrize("body", [{"stream": False}, {"only_need_context": True}, {"only_need_prompt": True}])

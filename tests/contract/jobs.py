@@ -51,6 +51,13 @@ class JobQueueContract:
         assert await queue.enqueue([]) == []
         assert await queue.open_jobs() == []
 
+    async def test_depths_count_open_jobs_by_kind_and_state(self, queue: JobQueue):
+        await queue.enqueue([prepare("a"), prepare("b"), prepare("c"), NewJob("commit", "v")])
+        await queue.finish(await claimed(queue), JobState.DONE)
+        await claimed(queue)
+        expected = {("prepare", JobState.DOING): 1, ("prepare", JobState.TODO): 1, ("commit", JobState.TODO): 1}
+        assert await queue.depths() == expected
+
     async def test_enqueued_jobs_wait_as_they_were_given(self, queue: JobQueue):
         ids = await queue.enqueue([prepare("a"), NewJob("commit", "w", lock="commit/w")])
         assert await queue.open_jobs() == [

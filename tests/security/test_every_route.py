@@ -159,6 +159,7 @@ async def test_public_routes_are_those_that_one_expects(with_keys: Api) -> None:
     served = {endpoint.template for endpoint in endpoints(with_keys.app)}
     assert served & PUBLIC_PATHS == {
         "/",
+        "/health/live",
         "/health/ready",
         "/auth-status",
         "/login",

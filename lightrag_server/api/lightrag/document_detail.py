@@ -19,6 +19,7 @@ from lightrag_server.api.lightrag.schemas import DeleteDocByIdResponse, DocStatu
 from lightrag_server.api.lightrag.terms import METADATA, TAGS, Attributes, FormTerms, Tags, TermsFields
 from lightrag_server.api.lightrag.uploads import inserted
 from lightrag_server.core.records import Chunk, Document, Profile
+from lightrag_server.engine.costs import USAGE
 from lightrag_server.engine.incoming import BYTES
 from lightrag_server.engine.versions import VERSION, served
 from lightrag_server.errors import NotFound
@@ -72,6 +73,10 @@ class DocumentDetail(DocStatusResponse):
     version: int = Field(description="Counts from 1; a replacement makes the next one.")
     is_replacing: bool = Field(description="A new version is being prepared; answers rest on the one before.")
     original_bytes: int | None = Field(description="Length of the file or text that was sent.")
+    usage: dict[str, Any] | None = Field(
+        description="What this version took so far: calls and tokens of models, seconds by stage, and cost where the "
+        "models have prices (MODEL_PRICES). null: nothing yet."
+    )
 
 
 class DocumentChange(BaseModel):
@@ -259,6 +264,7 @@ def detail(document: Document) -> DocumentDetail:
         version=document.metadata.get(VERSION, 1),
         is_replacing=document.serving is not None,
         original_bytes=(served(document) or document).metadata.get(BYTES),
+        usage=document.metadata.get(USAGE),
     )
 
 

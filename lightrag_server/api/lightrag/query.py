@@ -53,6 +53,7 @@ async def query(request: Request, app: OpenedApp, workspace: ChosenWorkspace, as
         references=[ReferenceItem(**row) for row in sources] if asked.include_references else None,
         response_time=answer.seconds,
         llm_generated=answer.is_generated,
+        usage=render.usage(answer.usage),
     )
 
 
@@ -154,7 +155,7 @@ async def _single_line(workspace: Workspace, asked: QueryRequest, wanted: Questi
     answer = await _whole(workspace, asked, wanted)
     yield _complete(answer, asked)
     if asked.include_progress:
-        yield line({"response_time": answer.seconds})
+        yield _last(answer.seconds, answer.usage)
 
 
 def _complete(answer: Answer, asked: QueryRequest) -> str:
@@ -177,7 +178,7 @@ async def _lines(events: Events, asked: QueryRequest) -> AsyncGenerator[str, Non
                         answer = await collect(events)
                         yield _complete(answer, asked)
                         if asked.include_progress:
-                            yield line({"response_time": answer.seconds})
+                            yield _last(answer.seconds, answer.usage)
                         return
                     if asked.include_references:
                         sources = render.references(context, with_content=bool(asked.include_chunk_content))
@@ -186,4 +187,8 @@ async def _lines(events: Events, asked: QueryRequest) -> AsyncGenerator[str, Non
                     yield line({"response": delta})
                 case Finished():
                     if asked.include_progress:
-                        yield line({"response_time": event.seconds})
+                        yield _last(event.seconds, event.usage)
+
+
+def _last(seconds: float, usage: Usage) -> str:
+    return line({"response_time": seconds, "usage": render.usage(usage)})

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from lightrag_server.core.records import Context, Entity, Mode, Relation, Span
+from lightrag_server.core.records import Context, Entity, Mode, Relation, Span, Usage
 
 SEPARATOR = "<SEP>"
 NAIVE_INFO = ("total_chunks_found", "final_chunks_count")
@@ -38,6 +38,16 @@ def references(context: Context, *, with_content: bool = False) -> list[dict[str
 
 def places(spans: Iterable[Span]) -> list[dict[str, int | None]]:
     return [{"start": start, "end": end, "page": page} for start, end, page in spans]
+
+
+def usage(taken: Usage) -> dict[str, float | int]:
+    """Of kept replies nothing; without a price no cost."""
+    told: dict[str, float | int] = {
+        "llm_calls": taken.calls,
+        "prompt_tokens": taken.prompt_tokens,
+        "completion_tokens": taken.completion_tokens,
+    }
+    return told if taken.cost is None else told | {"cost": taken.cost}
 
 
 def data(context: Context) -> dict[str, Any]:

@@ -301,3 +301,8 @@ class QueryResponse(BaseModel):
     references: list[ReferenceItem] | None = None
     response_time: float | None = None
     llm_generated: bool = True
+    usage: dict[str, float | int] = Field(
+        default_factory=dict[str, float | int],
+        description="What it took of language models: llm_calls, prompt_tokens, completion_tokens, and cost where the "
+        "model has a price (MODEL_PRICES).",
+    )

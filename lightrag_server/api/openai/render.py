@@ -53,7 +53,7 @@ class Reply:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
         return event({**self._head("chat.completion.chunk"), "choices": [choice], **more})
 
-    def usage_chunk(self, counted: dict[str, int]) -> str:
+    def usage_chunk(self, counted: dict[str, int | float]) -> str:
         return event({**self._head("chat.completion.chunk"), "choices": [], "usage": counted})
 
     def _head(self, kind: str) -> dict[str, Any]:
@@ -64,12 +64,17 @@ def finish_reason(finish: FinishReason) -> str:
     return "length" if finish == "length" else "stop"
 
 
-def usage(counted: Usage, question: Question, text: str) -> dict[str, int]:
-    """As the model's host told, else estimated from what was asked and answered."""
+def usage(counted: Usage, question: Question, text: str) -> dict[str, int | float]:
+    """As the model's host told, else estimated from what was asked and answered; `cost` where the model has a price."""
     turns = (*(turn.content for turn in question.history), question.user_prompt, question.text)
     asked = counted.prompt_tokens or sum(estimated_tokens(turn) for turn in turns if turn)
     answered = counted.completion_tokens or estimated_tokens(text)
-    return {"prompt_tokens": asked, "completion_tokens": answered, "total_tokens": asked + answered}
+    told: dict[str, int | float] = {
+        "prompt_tokens": asked,
+        "completion_tokens": answered,
+        "total_tokens": asked + answered,
+    }
+    return told if counted.cost is None else told | {"cost": counted.cost}
 
 
 def citations(text: str, context: Context, base_url: str, supports: Sequence[Support]) -> list[dict[str, Any]]:

@@ -108,6 +108,7 @@ class CompletionUsage(BaseModel):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    cost: float | None = Field(None, description="Where the model has a price (MODEL_PRICES).")
 
 
 class UrlCitation(BaseModel):

@@ -179,6 +179,11 @@ class SQLiteJobQueue:
         sql = f"SELECT * FROM ({' UNION ALL '.join(states)}) WHERE ? IS NULL OR workspace = ? ORDER BY id"
         return [_job(row) for row in await self._rows(sql, (workspace, workspace))]
 
+    async def depths(self) -> dict[tuple[str, JobState], int]:
+        states = (f"SELECT kind, state FROM jobs WHERE state = '{state}'" for state in ("todo", "doing"))
+        rows = await self._rows(f"SELECT kind, state, count(*) FROM ({' UNION ALL '.join(states)}) GROUP BY 1, 2", ())
+        return {(kind, JobState(state)): count for kind, state, count in rows}
+
     async def prune(self, keep_s: float) -> None:
         before = self._clock() - keep_s
         sql = "DELETE FROM jobs WHERE ended < ?"
