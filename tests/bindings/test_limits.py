@@ -87,8 +87,11 @@ async def test_a_vendor_that_recovers_gets_all_calls_again(vendor: Vendor, chat:
 
 async def test_a_vendor_that_gets_less_done_with_more_gets_fewer(vendor: Vendor, chat: OpenAIChat):
     vendor.control(latency_s=0.1, swift=4, drag=2.0)
-    llm, limiter = adaptive(chat, Rules(samples=16, hold_s=60))
-    await many(llm, 100)
+    llm, limiter = adaptive(chat, Rules(samples=16, hold_s=60, look_every_s=2))
+    for _ in range(5):  # a look on a busy machine may tell the wrong thing; the next one comes
+        await many(llm, 100)
+        if limiter.current_limit <= 9:
+            break
     assert 2 <= limiter.current_limit <= 9
     begun = time.monotonic()
     await many(llm, 32)
