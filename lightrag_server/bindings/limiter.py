@@ -17,6 +17,8 @@ POLL_ASKING_S = 0.003
 """How often is looked for a slot that another process gives back."""
 YIELD_S = 0.025
 """How long a process that gives a slot back leaves it to a poorer one."""
+GIVE_WAY_S = 1.0
+"""How long a free slot is left to a question of another process: one that is alive takes it in milliseconds."""
 ASKED_LATELY_S = 60.0
 KEPT_FOR_QUESTIONS = 8
 """While questions come, one slot in so many, and at least one of several, takes no work in the background."""
@@ -31,6 +33,8 @@ class Call:
     started_at: float
     running: int
     is_settled: bool
+    """Whether no more ran than the limit says when it began."""
+    began_full: bool
     size: int | None = None
 
 
@@ -65,6 +69,7 @@ class Limiter:
         self._is_draining = False
         self._in_background = 0
         self._idle = asyncio.Event()
+        self._gives_way_since: float | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -76,7 +81,7 @@ class Limiter:
         """Hold a slot. Raises `ProviderThrottled` when the vendor asked all to wait for too long."""
         slot = await self._slot(in_background)
         self._in_background += in_background
-        call = Call(self._clock(), self.running, self._is_settled())
+        call = Call(self._clock(), self.running, self._is_settled(), self._is_full())
         try:
             yield call
         except ProviderThrottled as error:
@@ -87,8 +92,8 @@ class Limiter:
             raise
         else:
             if self._pace:
-                seconds = self._clock() - call.started_at
-                self._pace.ended(Seen(call.started_at, seconds, call.size, self._is_full(), call.is_settled))
+                seconds, is_steady = self._clock() - call.started_at, call.is_settled and call.began_full
+                self._pace.ended(Seen(call.started_at, seconds, call.size, self._is_full(), is_steady))
         finally:
             self.running -= 1
             self._in_background -= in_background
@@ -165,9 +170,20 @@ class Limiter:
         end = self.current_limit
         if not in_background:
             return self._slots.take(0, end)
-        if now < self._yields_until or self._slots.has_question_elsewhere():
+        if now < self._yields_until:
             return None
-        return self._slots.take(self._kept(end, now), end)
+        slot = self._slots.take(self._kept(end, now), end)
+        return self._unless_asked_elsewhere(slot, now)
+
+    def _unless_asked_elsewhere(self, slot: int | None, now: float) -> int | None:
+        if slot is None or not self._slots.has_question_elsewhere():
+            self._gives_way_since = None
+            return slot
+        self._gives_way_since = now if self._gives_way_since is None else self._gives_way_since
+        if now - self._gives_way_since >= GIVE_WAY_S:
+            return slot
+        self._slots.give(slot)
+        return None
 
     def _kept(self, end: int, now: float) -> int:
         is_asked = 0.0 <= now - self._slots.last_asked() < ASKED_LATELY_S

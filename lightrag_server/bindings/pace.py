@@ -42,13 +42,14 @@ class Rules:
 @dataclass(frozen=True, slots=True)
 class Seen:
     """A call that ended well. `size` tells which calls are alike, None of a call that tells nothing by its length;
-    `is_full` that there would have been work for more calls, `is_settled` that no more ran than the limit says."""
+    `is_full` that there would have been work for more calls, `is_steady` that when it began as many ran as the limit
+    says, neither more nor fewer."""
 
     started_at: float
     seconds: float
     size: int | None
     is_full: bool
-    is_settled: bool
+    is_steady: bool
 
 
 Means = dict[int, tuple[float, int]]
@@ -102,7 +103,7 @@ class Pace:
             return
         if self._may_grow(board, now):
             board = self._change(lambda board, now: replace(board, limit=self._grown(board.limit)), "it keeps up")
-        if call.size is None or not call.is_settled or call.started_at < max(board.changed_at, board.throttled_at):
+        if call.size is None or not call.is_steady or call.started_at < max(board.changed_at, board.throttled_at):
             return
         if self._sums_since != board.changed_at:
             self._sums, self._sums_since = {}, board.changed_at

@@ -7,6 +7,7 @@ import heapq
 import logging
 import math
 import multiprocessing
+import os
 import random
 import signal
 import time
@@ -53,9 +54,9 @@ def adaptive(chat: LLM, rules: Rules) -> tuple[LLM, Limiter]:
     return Retrying(Limited(chat, limiter), Backoff(5, first_s=0.1)), limiter
 
 
-async def many(llm: LLM, count: int) -> None:
+async def many(llm: LLM, count: int, request: ChatRequest = WORK) -> None:
     """Every one of the calls has to end well."""
-    await asyncio.gather(*(llm.complete(WORK) for _ in range(count)))
+    await asyncio.gather(*(llm.complete(request) for _ in range(count)))
 
 
 # ----------------------------------------------------------------------------- as many as the vendor can take
@@ -86,8 +87,11 @@ async def test_a_vendor_that_recovers_gets_all_calls_again(vendor: Vendor, chat:
 
 async def test_a_vendor_that_gets_less_done_with_more_gets_fewer(vendor: Vendor, chat: OpenAIChat):
     vendor.control(latency_s=0.1, swift=4, drag=2.0)
-    llm, limiter = adaptive(chat, Rules(samples=16, hold_s=60))
-    await many(llm, 100)
+    llm, limiter = adaptive(chat, Rules(samples=16, hold_s=60, look_every_s=2))
+    for _ in range(5):  # a look on a busy machine may tell the wrong thing; the next one comes
+        await many(llm, 100)
+        if limiter.current_limit <= 9:
+            break
     assert 2 <= limiter.current_limit <= 9
     begun = time.monotonic()
     await many(llm, 32)
@@ -237,18 +241,18 @@ async def test_while_questions_come_a_slot_is_kept_for_them():
 # ----------------------------------------------------------------------------- over all processes
 
 
-def work_in_process(path: Path, limit: int, url: str, count: int) -> None:
+def work_in_process(path: Path, limit: int, url: str, count: int, request: ChatRequest) -> None:
     async def run() -> None:
         chat = open_chat(url)
         limited = Limited(chat, Limiter(limit, HostSlots(path, limit)))
-        await many(limited, count)
+        await many(limited, count, request)
         await chat.close()
 
     asyncio.run(run())
 
 
-def started(path: Path, limit: int, vendor: Vendor, count: int) -> BaseProcess:
-    process = spawning.Process(target=work_in_process, args=(path, limit, vendor.openai_url, count))
+def started(path: Path, limit: int, vendor: Vendor, count: int, request: ChatRequest = WORK) -> BaseProcess:
+    process = spawning.Process(target=work_in_process, args=(path, limit, vendor.openai_url, count, request))
     process.start()
     return process
 
@@ -309,6 +313,24 @@ async def test_a_question_goes_before_the_work_of_other_processes(vendor: Vendor
     process.terminate()
     await asyncio.to_thread(process.join)
     assert vendor.stats()["max_in_flight"] == 2
+
+
+async def test_a_process_that_froze_while_it_asked_holds_nobody_up(vendor: Vendor, chat: OpenAIChat, tmp_path: Path):
+    slots = HostSlots(tmp_path / "slots", 1)
+    limiter = Limiter(1, slots)
+    async with limiter.slot():
+        process = started(tmp_path / "slots", 1, vendor, 1, QUESTION)
+        for _ in range(3000):
+            if slots.has_question_elsewhere():
+                break
+            await asyncio.sleep(0.02)
+        assert process.pid
+        os.kill(process.pid, signal.SIGSTOP)
+    async with asyncio.timeout(5):
+        await Limited(chat, limiter).complete(WORK)
+    os.kill(process.pid, signal.SIGCONT)
+    await ended(process)
+    assert vendor.stats()["chat"] == 2
 
 
 async def test_where_files_cannot_be_locked_each_process_keeps_to_its_share(
