@@ -59,6 +59,7 @@ from lightrag_server.engine.workspace_settings import WorkspaceSettings, overlai
 from lightrag_server.entrance import open_access
 from lightrag_server.errors import ConfigError, InvalidInput
 from lightrag_server.jobs.handlers import Handlers
+from lightrag_server.jobs.heart import Heart
 from lightrag_server.jobs.liveness import Liveness
 from lightrag_server.jobs.reconcile import Reconcile
 from lightrag_server.jobs.runner import Runner
@@ -163,7 +164,7 @@ async def open_app(settings: Settings, clock: Clock = utc_now, *, works: bool = 
 async def _open_shared(stack: AsyncExitStack, settings: Settings, clock: Clock) -> _Shared:
     """Stores, queue and models, in the order in which they need one another; the stack closes them."""
     backends = await stack.enter_async_context(open_backends(settings))
-    queue = SQLiteJobQueue(settings.server.working_dir / COORDINATION_FILE, settings.sqlite)
+    queue = _open_queue(settings)
     stack.push_async_callback(queue.close)
     directory = SQLiteDirectory(settings.server.working_dir / DIRECTORY_FILE, settings.sqlite)
     stack.push_async_callback(directory.close)
@@ -208,6 +209,10 @@ async def _open_shared(stack: AsyncExitStack, settings: Settings, clock: Clock) 
     )
 
 
+def _open_queue(settings: Settings) -> JobQueue:
+    return SQLiteJobQueue(settings.server.working_dir / COORDINATION_FILE, settings.sqlite)
+
+
 def _profile(settings: Settings, llm: Counting | None) -> Profile:
     profile = settings.ingest.profile or (Profile.FULL if llm else Profile.LIGHT)
     if profile is Profile.FULL and llm is None:
@@ -232,7 +237,9 @@ async def _open_runner(stack: AsyncExitStack, shared: _Shared, workspaces: Works
         (job_kinds.RESOLVE,): 1,
         (job_kinds.SUMMARIZE,): 1,
     }
-    runner = Runner(shared.queue, handlers, liveness, slots, Reconcile(workspaces, shared.queue, shared.clock))
+    reconcile = Reconcile(workspaces, shared.queue, shared.clock)
+    heart = Heart(liveness.owner, partial(_open_queue, shared.settings))
+    runner = Runner(shared.queue, handlers, liveness, slots, reconcile, heart)
     shared.wake.target = runner.wake
     if works:
         await asyncio.to_thread(liveness.open)

@@ -15,6 +15,7 @@ LightRAGError
 │   ├── ProviderTimeout    no answer in time
 │   ├── ProviderRejected   credentials, quota or request refused; trying again cannot help
 │   ├── ProviderUnavailable down, overloaded, or the connection broke; may carry `retry_after_s`
+│   │   └── ProviderDown    it serves nobody now, whatever it is asked
 │   └── BadReply           an answer came that cannot be used
 ├── StorageError           a backend failed
 │   ├── StorageUnavailable down, locked or disk full; trying again may help
@@ -76,6 +77,8 @@ class RetryableError(LightRAGError):
     """Carries how long the other side asked us to wait, where it said so."""
 
     retryable = True
+    is_outage = False
+    """The other side serves nobody now: the failure says nothing of what was asked."""
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -103,6 +106,10 @@ class ProviderUnavailable(ProviderError):
     code = "provider_unavailable"
 
 
+class ProviderDown(ProviderUnavailable):
+    is_outage = True
+
+
 class BadReply(ProviderError):
     code = "provider_bad_reply"
 
@@ -120,6 +127,7 @@ class ExtractionFailed(RetryableError):
         )
         self.failures = failures
         self.retryable = any(e.retryable for e in failures.values())
+        self.is_outage = all(isinstance(e, RetryableError) and e.is_outage for e in failures.values())
 
 
 class StorageError(RetryableError):

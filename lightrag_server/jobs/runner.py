@@ -10,6 +10,7 @@ from functools import partial
 
 from lightrag_server.errors import JobLost, LightRAGError
 from lightrag_server.jobs.handlers import Handlers, RetryLater
+from lightrag_server.jobs.heart import Heart
 from lightrag_server.jobs.liveness import Liveness
 from lightrag_server.ports.jobs import Job, JobQueue, JobState
 
@@ -35,12 +36,14 @@ class Runner:
         liveness: Liveness,
         slots: Mapping[tuple[str, ...], int],
         reconcile: Callable[[], Awaitable[int]],
+        heart: Heart,
     ) -> None:
         self._queue = queue
         self._handlers = handlers
         self._liveness = liveness
         self._slots = slots
         self._reconcile = reconcile
+        self._heart = heart
         self._wake = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self._running: dict[int, asyncio.Task[None]] = {}
@@ -52,6 +55,7 @@ class Runner:
 
     async def start(self) -> None:
         await self.recover()
+        self._heart.start()
         self._loops = [asyncio.create_task(self._dispatch(kinds, count)) for kinds, count in self._slots.items()]
         self._loops += [asyncio.create_task(self._beat()), asyncio.create_task(self._look_after())]
 
@@ -65,6 +69,7 @@ class Runner:
         for task in list(self._running.values()):
             task.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
+        await asyncio.to_thread(self._heart.stop)
         await self._queue.release(self._liveness.owner)
 
     async def recover(self) -> None:
@@ -109,6 +114,7 @@ class Runner:
             await asyncio.sleep(BEAT_S)
             try:
                 lost, cancelled = await self._queue.beat(self._liveness.owner, list(self._running))
+                self._heart.loop_turned()
                 for job_id in lost | cancelled:
                     if task := self._running.get(job_id):
                         task.cancel()
