@@ -7,6 +7,7 @@ The driver's connections are replaced by ones that count their writes and fail i
 from __future__ import annotations
 
 import asyncio
+import errno
 import multiprocessing
 import os
 import signal
@@ -32,7 +33,7 @@ from tests.e2e.accounting import account
 T = TypeVar("T")
 
 DIMENSION = 64
-POINTS = 10
+POINTS = 12
 """For each way to fail."""
 WITHIN_S = 30.0
 PAUSE_S = 0.05
@@ -79,13 +80,26 @@ class Plan:
         return self._fail(connection, do) if len(self.writes) == self.at else do()
 
     def _fail(self, connection: sqlite3.Connection, do: Callable[[], T]) -> T:
-        if self.how == "killed":
-            os.kill(os.getpid(), signal.SIGKILL)
+        self._die()
         if self.how == "unsure":
             do()
         if self.how == "full" and connection.in_transaction:
             connection.rollback()  # as SQLite itself does
         raise sqlite3.OperationalError("database or disk is full" if self.how == "full" else "disk I/O error")
+
+    def sync(self, do: Callable[[int], None], descriptor: int) -> None:
+        """In place of `os.fsync`, which ends the writing of a blob."""
+        if self.is_armed and self.how != "unsure":
+            self.writes.append("fsync")
+            if len(self.writes) == self.at:
+                self._die()
+                number = errno.ENOSPC if self.how == "full" else errno.EIO
+                raise OSError(number, os.strerror(number))
+        do(descriptor)
+
+    def _die(self) -> None:
+        if self.how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Failing(sqlite3.Connection):
@@ -101,6 +115,7 @@ class Failing(sqlite3.Connection):
 def install(patch: pytest.MonkeyPatch, plan: Plan) -> None:
     connections = type("Planned", (Failing,), {"plan": plan})
     patch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=connections))
+    patch.setattr(os, "fsync", partial(plan.sync, os.fsync))
     patch.setattr(runner, "RETRY_S", PAUSE_S)
     patch.setattr(runner, "RECONCILE_S", 5 * PAUSE_S)
     patch.setattr(runner, "POLL_S", PAUSE_S)
@@ -112,7 +127,7 @@ def install(patch: pytest.MonkeyPatch, plan: Plan) -> None:
 
 async def index(folder: Path, plan: Plan) -> None:
     """Send all documents as a client that repeats what was refused; return when they are indexed."""
-    async with open_app(load([], environ=SETTINGS, start_dir=folder).settings) as app:
+    async with open_app(load([], environ=SETTINGS, start_dir=folder)) as app:
         plan.is_armed = True
         for name in DOCUMENTS:
             await persistently(partial(send, app, name))
