@@ -15,7 +15,6 @@ LightRAGError
 │   ├── ProviderTimeout    no answer in time
 │   ├── ProviderRejected   credentials, quota or request refused; trying again cannot help
 │   ├── ProviderUnavailable down, overloaded, or the connection broke; may carry `retry_after_s`
-│   │   └── ProviderDown    it serves nobody now, whatever it is asked
 │   └── BadReply           an answer came that cannot be used
 ├── StorageError           a backend failed
 │   ├── StorageUnavailable down, locked or disk full; trying again may help
@@ -105,9 +104,9 @@ class ProviderRejected(ProviderError):
 class ProviderUnavailable(ProviderError):
     code = "provider_unavailable"
 
-
-class ProviderDown(ProviderUnavailable):
-    is_outage = True
+    def __init__(self, message: str, *, retry_after_s: float | None = None, is_outage: bool = False) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.is_outage = is_outage
 
 
 class BadReply(ProviderError):

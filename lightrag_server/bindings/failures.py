@@ -7,18 +7,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-import httpx
-
-from lightrag_server.errors import (
-    BadReply,
-    ProviderDown,
-    ProviderError,
-    ProviderRejected,
-    ProviderTimeout,
-    ProviderUnavailable,
-)
+from lightrag_server.errors import BadReply, ProviderError, ProviderRejected, ProviderTimeout, ProviderUnavailable
 
 _SHORT_CODE = re.compile(r"[a-z][a-z0-9_.-]{1,59}")
+_NEVER_REACHED = frozenset({"ConnectError", "ConnectTimeout"})
+"""Names, since the SDKs bring HTTP clients of their own: httpx and its successor call them so."""
 _SERVES_NOBODY = frozenset({429, 502, 503, 504, 529})
 _FINAL_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 
@@ -31,24 +24,22 @@ def refused(vendor: str, status: int, *, retry_after_s: float | None = None, cod
         return ProviderRejected(message)
     if status == 408:
         return ProviderTimeout(message)
-    if status in _SERVES_NOBODY:
-        return ProviderDown(message, retry_after_s=retry_after_s)
-    if status in (409, 425) or status >= 500:
-        return ProviderUnavailable(message, retry_after_s=retry_after_s)
+    if status in (409, 425, 429) or status >= 500:
+        return ProviderUnavailable(message, retry_after_s=retry_after_s, is_outage=status in _SERVES_NOBODY)
     return ProviderRejected(message)
 
 
 def timed_out(vendor: str, cause: BaseException | None = None) -> ProviderError:
     """A host that does not even take the connection is away; one that takes it may be slow with this request."""
-    if isinstance(cause, httpx.ConnectTimeout):
+    if type(cause).__name__ in _NEVER_REACHED:
         return unreachable(vendor, cause)
     return ProviderTimeout(f"{vendor} did not answer in time")
 
 
 def unreachable(vendor: str, cause: BaseException | None = None) -> ProviderUnavailable:
     """`cause`: the error of the HTTP client, which tells a host that nobody reaches from a broken connection."""
-    kind = ProviderDown if isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout) else ProviderUnavailable
-    return kind(f"{vendor} cannot be reached or broke the connection")
+    is_outage = type(cause).__name__ in _NEVER_REACHED
+    return ProviderUnavailable(f"{vendor} cannot be reached or broke the connection", is_outage=is_outage)
 
 
 def cut_short(vendor: str) -> ProviderUnavailable:
