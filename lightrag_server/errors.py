@@ -15,6 +15,7 @@ LightRAGError
 │   ├── ProviderTimeout    no answer in time
 │   ├── ProviderRejected   credentials, quota or request refused; trying again cannot help
 │   ├── ProviderUnavailable down, overloaded, or the connection broke; may carry `retry_after_s`
+│   │   └── ProviderThrottled  too many calls for it
 │   └── BadReply           an answer came that cannot be used
 ├── StorageError           a backend failed
 │   ├── StorageUnavailable down, locked or disk full; trying again may help
@@ -107,6 +108,11 @@ class ProviderUnavailable(ProviderError):
     def __init__(self, message: str, *, retry_after_s: float | None = None, is_outage: bool = False) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
         self.is_outage = is_outage
+
+
+class ProviderThrottled(ProviderUnavailable):
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message, retry_after_s=retry_after_s, is_outage=True)
 
 
 class BadReply(ProviderError):
