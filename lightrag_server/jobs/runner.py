@@ -47,6 +47,7 @@ class Runner:
         self._wake = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self._running: dict[int, asyncio.Task[None]] = {}
+        self._may_have_strays = False
 
     def wake(self) -> None:
         """Look for work now rather than at the next poll."""
@@ -106,6 +107,7 @@ class Runner:
             return await self._queue.claim(self._liveness.owner, kinds)
         except LightRAGError as error:
             log.warning("cannot claim jobs: %s", error)
+            self._may_have_strays = True
             return None
 
     async def _beat(self) -> None:
@@ -119,8 +121,19 @@ class Runner:
                     if task := self._running.get(job_id):
                         task.cancel()
                 await self.recover()
+                await self._return_strays()
             except LightRAGError as error:
                 log.warning("heartbeat failed: %s", error)
+
+    async def _return_strays(self) -> None:
+        """A claim that failed may have taken effect all the same, where the failure came last; while this process
+        lives, nobody else would put that job back."""
+        if not self._may_have_strays:
+            return
+        self._may_have_strays = False
+        for job in await self._queue.open_jobs():
+            if job.owner == self._liveness.owner and job.id not in self._running:
+                await self._queue.retry(job, 0.0)
 
     async def _look_after(self) -> None:
         """Close the gaps that a crash left between documents, jobs and blobs: at start and every minute."""
