@@ -66,6 +66,7 @@ from lightrag_server.entrance import open_access
 from lightrag_server.errors import ConfigError, InvalidInput
 from lightrag_server.jobs.bell import Bell
 from lightrag_server.jobs.handlers import Handlers
+from lightrag_server.jobs.heart import Heart
 from lightrag_server.jobs.liveness import Liveness
 from lightrag_server.jobs.reconcile import Reconcile
 from lightrag_server.jobs.runner import Runner
@@ -196,7 +197,7 @@ async def _open_shared(
 ) -> _Shared:
     """Stores, queue and models, in the order in which they need one another; the stack closes them."""
     backends = await stack.enter_async_context(open_backends(settings))
-    queue = SQLiteJobQueue(settings.server.working_dir / COORDINATION_FILE, settings.sqlite)
+    queue = _open_queue(settings)
     stack.push_async_callback(queue.close)
     directory = SQLiteDirectory(settings.server.working_dir / DIRECTORY_FILE, settings.sqlite)
     stack.push_async_callback(directory.close)
@@ -251,6 +252,10 @@ async def _open_shared(
     )
 
 
+def _open_queue(settings: Settings) -> JobQueue:
+    return SQLiteJobQueue(settings.server.working_dir / COORDINATION_FILE, settings.sqlite)
+
+
 def _vendor_limits(settings: Settings) -> VendorLimits:
     return VendorLimits(settings.server.working_dir / "vendors", is_adaptive=settings.llm.adaptive_concurrency)
 
@@ -295,8 +300,9 @@ async def _open_runner(stack: AsyncExitStack, shared: _Shared, workspaces: Works
         (job_kinds.SUMMARIZE,): 1,
     }
     reconcile = Reconcile(workspaces, shared.queue, shared.clock)
+    heart = Heart(liveness.owner, partial(_open_queue, shared.settings))
     drain = partial(shared.llm_limiter.drain, shared.settings.server.stop_timeout_s)
-    runner = Runner(shared.queue, handlers, liveness, slots, reconcile, drain, shared.telemetry.meter)
+    runner = Runner(shared.queue, handlers, liveness, slots, reconcile, heart, drain, shared.telemetry.meter)
     await asyncio.to_thread(liveness.open)
     stack.push_async_callback(asyncio.to_thread, liveness.close)
     shared.bell.open(liveness.owner, runner.wake)

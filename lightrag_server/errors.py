@@ -77,6 +77,8 @@ class RetryableError(LightRAGError):
     """Carries how long the other side asked us to wait, where it said so."""
 
     retryable = True
+    is_outage = False
+    """The other side serves nobody now: the failure says nothing of what was asked."""
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -103,9 +105,14 @@ class ProviderRejected(ProviderError):
 class ProviderUnavailable(ProviderError):
     code = "provider_unavailable"
 
+    def __init__(self, message: str, *, retry_after_s: float | None = None, is_outage: bool = False) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.is_outage = is_outage
+
 
 class ProviderThrottled(ProviderUnavailable):
-    pass
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message, retry_after_s=retry_after_s, is_outage=True)
 
 
 class BadReply(ProviderError):
@@ -125,6 +132,7 @@ class ExtractionFailed(RetryableError):
         )
         self.failures = failures
         self.retryable = any(e.retryable for e in failures.values())
+        self.is_outage = all(isinstance(e, RetryableError) and e.is_outage for e in failures.values())
 
 
 class StorageError(RetryableError):

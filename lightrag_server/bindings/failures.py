@@ -17,6 +17,9 @@ from lightrag_server.errors import (
 )
 
 _SHORT_CODE = re.compile(r"[a-z][a-z0-9_.-]{1,59}")
+_NEVER_REACHED = frozenset({"ConnectError", "ConnectTimeout"})
+"""Names, since the SDKs bring HTTP clients of their own: httpx and its successor call them so."""
+_SERVES_NOBODY = (502, 503, 504)
 _TOO_MANY = (429, 529)
 _FINAL_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 
@@ -32,16 +35,21 @@ def refused(vendor: str, status: int, *, retry_after_s: float | None = None, cod
     if status in _TOO_MANY or (status == 503 and retry_after_s is not None):
         return ProviderThrottled(message, retry_after_s=retry_after_s)
     if status in (409, 425) or status >= 500:
-        return ProviderUnavailable(message, retry_after_s=retry_after_s)
+        return ProviderUnavailable(message, retry_after_s=retry_after_s, is_outage=status in _SERVES_NOBODY)
     return ProviderRejected(message)
 
 
-def timed_out(vendor: str) -> ProviderTimeout:
+def timed_out(vendor: str, cause: BaseException | None = None) -> ProviderError:
+    """A host that does not even take the connection is away; one that takes it may be slow with this request."""
+    if type(cause).__name__ in _NEVER_REACHED:
+        return unreachable(vendor, cause)
     return ProviderTimeout(f"{vendor} did not answer in time")
 
 
-def unreachable(vendor: str) -> ProviderUnavailable:
-    return ProviderUnavailable(f"{vendor} cannot be reached or broke the connection")
+def unreachable(vendor: str, cause: BaseException | None = None) -> ProviderUnavailable:
+    """`cause`: the error of the HTTP client, which tells a host that nobody reaches from a broken connection."""
+    is_outage = type(cause).__name__ in _NEVER_REACHED
+    return ProviderUnavailable(f"{vendor} cannot be reached or broke the connection", is_outage=is_outage)
 
 
 def cut_short(vendor: str) -> ProviderUnavailable:

@@ -45,9 +45,11 @@ def translated(vendor: str) -> Iterator[None]:
     except ollama.ResponseError as error:
         raise _refused(vendor, error) from error
     except (httpx.TimeoutException, TimeoutError) as error:
-        raise failures.timed_out(vendor) from error
-    except (httpx.HTTPError, ConnectionError) as error:
-        raise failures.unreachable(vendor) from error
+        raise failures.timed_out(vendor, error) from error
+    except ConnectionError as error:  # the SDK's own, for a host that nobody reaches
+        raise failures.unreachable(vendor, error.__context__) from error
+    except httpx.HTTPError as error:
+        raise failures.unreachable(vendor, error) from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise failures.unusable(vendor, "not the JSON of this interface") from error
 

@@ -62,9 +62,9 @@ def translated(vendor: str) -> Iterator[None]:
         wait = failures.retry_after_s(error.response.headers)
         raise failures.refused(vendor, error.status_code, retry_after_s=wait, code=error.code) from error
     except (openai.APITimeoutError, TimeoutError) as error:
-        raise failures.timed_out(vendor) from error
+        raise failures.timed_out(vendor, error.__cause__) from error
     except openai.APIConnectionError as error:
-        raise failures.unreachable(vendor) from error
+        raise failures.unreachable(vendor, error.__cause__) from error
     except openai.APIError as error:
         raise _told_in_stream(vendor, error) from error
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:

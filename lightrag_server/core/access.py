@@ -97,7 +97,8 @@ class AuditEntry:
 
 def admitted(due: float, every_s: float, burst: int, at: float) -> tuple[float, float]:
     """Seconds to wait, and when one request after the other would be through: `due` is when those before are."""
-    begin = min(max(due, at), at + burst * every_s)  # a clock that was set back keeps nobody out
+    # later than any that was noted by now: the clock was set back since
+    begin = due if at < due <= at + (burst + 1) * every_s else at
     wait_s = begin - at - (burst - 1) * every_s
     return (wait_s, due) if wait_s > 0 else (0.0, begin + every_s)
 

@@ -104,7 +104,7 @@ class Acceptance:
     # -- steps
 
     async def _added(self, items: Sequence[Incoming], track: str, terms: Terms) -> list[Document]:
-        """New rows are written together: when this raises, none of them is there."""
+        """New rows are written together, all or none; a disk that fails in the end may leave it open which."""
         documents: list[Document] = []
         try:
             for item in items:
@@ -113,7 +113,7 @@ class Acceptance:
             taken = await self._stores.documents.add(documents)
         except StorageError:
             with suppress(StorageError):
-                await self._drop(documents)
+                await self._drop(await self._unlisted(documents))
             raise
         await self._drop([d for d in documents if d.id in taken])
         added = [d for d in documents if d.id not in taken]
@@ -124,6 +124,11 @@ class Acceptance:
         key = blob_keys.original(item.id, ids.md5_hex(item.data), int(self._clock().timestamp()), secrets.token_hex(4))
         await self._stores.blobs.put(self._stores.workspace, key, item.data)
         return key
+
+    async def _unlisted(self, documents: Sequence[Document]) -> list[Document]:
+        """Those whose bytes no row names."""
+        rows = await self._stores.documents.get([d.id for d in documents])
+        return [d for d in documents if d.id not in rows or rows[d.id].blob_key != d.blob_key]
 
     async def _drop(self, documents: Iterable[Document]) -> None:
         """Remove bytes that have no row. What is missed here, reconcile removes."""

@@ -73,7 +73,7 @@ class ChunkWork:
         finished = await self._finished_indexes()
         waiting = [c for c in chunks if c.index not in finished]
         self._done, self._total = len(finished), len(chunks)
-        self._since = self._flushed_at = time.time()
+        self._since, self._flushed_at = time.time(), time.monotonic()
         extractor = self.tools.extractors[self.document.profile or self.tools.profile]
         failure: ExtractionFailed | None = None
         try:
@@ -126,13 +126,13 @@ class ChunkWork:
     async def _extracted(self, chunk: Chunk, extraction: Extraction) -> None:
         self._ready.append((chunk, extraction))
         self.repairs += extraction.repairs
-        if len(self._ready) >= PART_CHUNKS or time.time() - self._flushed_at > PART_SECONDS:
+        if len(self._ready) >= PART_CHUNKS or time.monotonic() - self._flushed_at > PART_SECONDS:
             await self._flush()
 
     async def _flush(self) -> None:
         """Start writing what is ready, keeping at most `PARTS_IN_FLIGHT` parts under way."""
         batch, self._ready = self._ready, []
-        self._flushed_at = time.time()
+        self._flushed_at = time.monotonic()
         if not batch:
             return
         while len(self._flushes) >= PARTS_IN_FLIGHT:

@@ -20,6 +20,7 @@ from lightrag_server.ports.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 MAX_DELAY_S = 300.0
+MOST_DOUBLINGS = 30
 EDITS_DELAY_S = 1.0
 
 Handler = Callable[[Job], Awaitable[None]]
@@ -75,16 +76,18 @@ class Handlers:
             except JobLost:
                 raise
             except Exception as error:
-                await self._prepare_failed(workspace, document, error)
+                await self._prepare_failed(workspace, document, error, job.attempt)
 
-    async def _prepare_failed(self, workspace: Workspace, document: Document, error: Exception) -> None:
-        """Back to the queue while trying again may help, else the acceptance is given up with the reason. Where the
-        row went on to another acceptance, that one has a job of its own."""
-        tries = int(document.metadata.get("tries", 0)) + 1
+    async def _prepare_failed(self, workspace: Workspace, document: Document, error: Exception, attempt: int) -> None:
+        """Back to the queue while trying again may help, else the acceptance is given up with the reason. An outage
+        uses up no try: the document waits for its end. Where the row went on to another acceptance, that one has a
+        job of its own."""
+        is_outage = isinstance(error, RetryableError) and error.is_outage
+        tries = int(document.metadata.get("tries", 0)) + (0 if is_outage else 1)
         noted: dict[str, Any] = {"tries": tries, **_failed_chunks(error)}
         message = _sentence(error)
         if isinstance(error, RetryableError) and error.retryable and tries < self._max_attempts:
-            delay = max(error.retry_after_s or 0.0, min(self._retry_delay_s * 2 ** (tries - 1), MAX_DELAY_S))
+            delay = self._delay_s(error, attempt)
             if await self._noted(workspace, document, message, noted):
                 raise RetryLater(delay, message) from error
             return
@@ -93,6 +96,10 @@ class Handlers:
         code = getattr(error, "code", "internal_error")
         self._telemetry.meter.count(ERRORS, 1.0, "job", code)
         await self._fail(workspace, document, message, noted | {"error_type": code})
+
+    def _delay_s(self, error: RetryableError, attempt: int) -> float:
+        doubled = self._retry_delay_s * 2 ** min(attempt - 1, MOST_DOUBLINGS)
+        return max(error.retry_after_s or 0.0, min(doubled, MAX_DELAY_S))
 
     async def _noted(self, workspace: Workspace, document: Document, message: str, noted: dict[str, Any]) -> bool:
         now = self._clock().isoformat()
@@ -117,8 +124,7 @@ class Handlers:
         except RetryableError as error:
             if not error.retryable:
                 raise
-            delay = max(error.retry_after_s or 0.0, min(self._retry_delay_s * 2 ** (job.attempt - 1), MAX_DELAY_S))
-            raise RetryLater(delay, str(error)) from error
+            raise RetryLater(self._delay_s(error, job.attempt), str(error)) from error
         await workspace.resolve.due()
         log.info("committed documents=%d", count)
 

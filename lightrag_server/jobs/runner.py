@@ -13,6 +13,7 @@ from lightrag_server import logs
 from lightrag_server.core.metrics import ERRORS, JOB_SECONDS, JOBS_ENDED
 from lightrag_server.errors import JobLost, LightRAGError
 from lightrag_server.jobs.handlers import Handlers, RetryLater
+from lightrag_server.jobs.heart import Heart
 from lightrag_server.jobs.liveness import Liveness
 from lightrag_server.ports.jobs import Job, JobQueue, JobState
 from lightrag_server.ports.telemetry import Meter, NoMeter
@@ -42,6 +43,7 @@ class Runner:
         liveness: Liveness,
         slots: Mapping[tuple[str, ...], int],
         reconcile: Callable[[], Awaitable[int]],
+        heart: Heart,
         drain: Callable[[], Awaitable[None]] | None = None,
         meter: Meter | None = None,
     ) -> None:
@@ -53,9 +55,11 @@ class Runner:
         self._reconcile = reconcile
         self._drain = drain
         self._meter = meter or NoMeter()
+        self._heart = heart
         self._wake = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self._running: dict[int, asyncio.Task[None]] = {}
+        self._may_have_strays = False
 
     def wake(self) -> None:
         """Look for work now rather than at the next poll."""
@@ -64,6 +68,7 @@ class Runner:
 
     async def start(self) -> None:
         await self.recover()
+        self._heart.start()
         self._loops = [asyncio.create_task(self._dispatch(kinds, count)) for kinds, count in self._slots.items()]
         self._loops += [asyncio.create_task(self._beat()), asyncio.create_task(self._look_after())]
 
@@ -79,6 +84,7 @@ class Runner:
         for task in list(self._running.values()):
             task.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
+        await asyncio.to_thread(self._heart.stop)
         await self._queue.release(self._liveness.owner)
 
     async def recover(self) -> None:
@@ -115,6 +121,7 @@ class Runner:
             return await self._queue.claim(self._liveness.owner, kinds)
         except LightRAGError as error:
             log.warning("cannot claim jobs: %s", error)
+            self._may_have_strays = True
             return None
 
     async def _beat(self) -> None:
@@ -123,12 +130,24 @@ class Runner:
             await asyncio.sleep(BEAT_S)
             try:
                 lost, cancelled = await self._queue.beat(self._liveness.owner, list(self._running))
+                self._heart.loop_turned()
                 for job_id in lost | cancelled:
                     if task := self._running.get(job_id):
                         task.cancel()
                 await self.recover()
+                await self._return_strays()
             except LightRAGError as error:
                 log.warning("heartbeat failed: %s", error)
+
+    async def _return_strays(self) -> None:
+        """A claim that failed may have taken effect all the same, where the failure came last; while this process
+        lives, nobody else would put that job back."""
+        if not self._may_have_strays:
+            return
+        self._may_have_strays = False
+        for job in await self._queue.open_jobs():
+            if job.owner == self._liveness.owner and job.id not in self._running:
+                await self._queue.retry(job, 0.0)
 
     async def _look_after(self) -> None:
         """Close the gaps that a crash left between documents, jobs and blobs: at start and every minute."""

@@ -19,6 +19,8 @@ class JobState(StrEnum):
 
 
 NOTES_KEPT = 1000
+LONGEST_DELAY_S = 600.0
+"""Longer ones are shortened, so that a due time further ahead is known to be of a clock that was set back."""
 WORKER_DIED = "the worker that ran it stopped without a word"
 
 
@@ -78,7 +80,8 @@ class JobQueue(Protocol):
         ...
 
     async def claim(self, owner: str, kinds: Collection[str]) -> Job | None:
-        """Take the oldest due job whose lock is free. Exactly one owner gets it."""
+        """Take the oldest due job whose lock is free. Exactly one owner gets it. What is due later than
+        `LONGEST_DELAY_S` from now is due at once."""
         ...
 
     async def beat(self, owner: str, holding: Collection[int]) -> tuple[set[int], set[int]]:
@@ -103,8 +106,9 @@ class JobQueue(Protocol):
         ...
 
     async def reap(self, stale_after_s: float) -> int:
-        """Put back the jobs of owners without a heartbeat for so long, with `WORKER_DIED`; return how many. A claim
-        is a heartbeat too."""
+        """Put back the jobs of owners whose heartbeat was seen not to change for so long, with `WORKER_DIED`; return
+        how many. A claim is a heartbeat too. To be called every few seconds: silence is what this queue watched itself,
+        since clocks may be set forward and back, and who did not look cannot tell."""
         ...
 
     async def release(self, owner: str) -> None:
@@ -127,7 +131,9 @@ class JobQueue(Protocol):
         """Forget ended jobs older than this."""
         ...
 
-    async def live_owners(self, stale_after_s: float) -> list[str]: ...
+    async def live_owners(self, stale_after_s: float) -> list[str]:
+        """Those whose last heartbeat is not further than this from now."""
+        ...
 
     async def set_progress(self, workspace: str, progress: Progress) -> None: ...
 

@@ -93,7 +93,12 @@ class IngestSettings(Group):
     max_parallel_documents: int = setting(
         "MAX_PARALLEL_INSERT", 4, "Documents of one process that are prepared at once.", ge=1, le=256
     )
-    max_attempts: int = setting("MAX_ATTEMPTS", 5, "Tries of a document whose failure may pass.", ge=1)
+    max_attempts: int = setting(
+        "MAX_ATTEMPTS",
+        5,
+        "Tries of a document whose failure may pass; while the model host serves nobody, none is used up.",
+        ge=1,
+    )
     retry_delay_s: float = setting(
         "RETRY_DELAY", 2.0, "Wait before the second try; doubles with each further one.", unit="seconds", ge=0
     )

@@ -62,7 +62,7 @@ class MemoryAccessStore:
         return Known(self._revision, keys, dict(self._revoked))
 
     async def attempt(self, limits: Mapping[str, int], at: float, window_s: float) -> Attempt:
-        self._attempts = [row for row in self._attempts if row[2] > at - window_s]
+        self._attempts = [row for row in self._attempts if abs(row[2] - at) < window_s]
         waits = [self._wait(subject, limit, at, window_s) for subject, limit in limits.items()]
         if any(waits):
             return Attempt(None, max(waits))

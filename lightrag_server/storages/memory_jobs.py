@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from lightrag_server.errors import InvalidInput
-from lightrag_server.ports.jobs import NOTES_KEPT, WORKER_DIED, Job, JobState, NewJob, Note, Progress
+from lightrag_server.ports.jobs import LONGEST_DELAY_S, NOTES_KEPT, WORKER_DIED, Job, JobState, NewJob, Note, Progress
+from lightrag_server.storages.silence import Silence
 
 
 @dataclass(slots=True)
@@ -26,8 +27,9 @@ def _no_notes() -> deque[Note]:
 class MemoryJobQueue:
     """Every method runs to its end without waiting, so tasks of one event loop cannot come between."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time, ticks: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._silence = Silence(ticks)
         self._rows: dict[int, _Row] = {}
         self._last_id = 0
         self._last_fence = 0
@@ -37,13 +39,13 @@ class MemoryJobQueue:
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> list[int]:
         now = self._clock()
-        return [self._enqueue(job, now + job.delay_s) for job in jobs]
+        return [self._enqueue(job, now + min(job.delay_s, LONGEST_DELAY_S)) for job in jobs]
 
     async def claim(self, owner: str, kinds: Collection[str]) -> Job | None:
         now = self._clock()
         busy = {row.job.lock for row in self._in_state(JobState.DOING) if row.job.lock is not None}
         for row in self._in_state(JobState.TODO):
-            if row.due <= now and row.job.kind in kinds and row.job.lock not in busy:
+            if not now < row.due <= now + LONGEST_DELAY_S and row.job.kind in kinds and row.job.lock not in busy:
                 return self._take(row, owner, now)
         return None
 
@@ -83,8 +85,8 @@ class MemoryJobQueue:
         return len(touched)
 
     async def reap(self, stale_after_s: float) -> int:
-        since = self._clock() - stale_after_s
-        self._owners = {owner: beat for owner, beat in self._owners.items() if beat >= since}
+        for owner in self._silence.of(self._owners, stale_after_s):
+            del self._owners[owner]
         orphans = [row for row in self._in_state(JobState.DOING) if row.job.owner not in self._owners]
         for row in orphans:
             self._put_back(row, 0.0, WORKER_DIED)
@@ -112,8 +114,8 @@ class MemoryJobQueue:
         self._rows = {id: row for id, row in self._rows.items() if row.job.state.is_open or row.ended >= before}
 
     async def live_owners(self, stale_after_s: float) -> list[str]:
-        since = self._clock() - stale_after_s
-        return sorted(owner for owner, beat in self._owners.items() if beat >= since)
+        now = self._clock()
+        return sorted(owner for owner, beat in self._owners.items() if abs(beat - now) <= stale_after_s)
 
     async def set_progress(self, workspace: str, progress: Progress) -> None:
         self._progress[workspace, progress.subject] = progress
@@ -188,7 +190,7 @@ class MemoryJobQueue:
         twin = self._equal_todo(row.job)
         if twin is None and not row.job.is_cancelled:
             row.job = replace(row.job, state=JobState.TODO, owner=None, error=error)
-            row.due = self._clock() + delay_s
+            row.due = self._clock() + min(delay_s, LONGEST_DELAY_S)
             return
         self._end(row, JobState.CANCELLED, error)
         if twin is not None and not row.job.is_cancelled:

@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
 from lightrag_server.errors import InvalidInput
-from lightrag_server.ports.jobs import NOTES_KEPT, WORKER_DIED, Job, JobQueue, JobState, NewJob, Note, Progress
+from lightrag_server.ports.jobs import (
+    LONGEST_DELAY_S,
+    NOTES_KEPT,
+    WORKER_DIED,
+    Job,
+    JobQueue,
+    JobState,
+    NewJob,
+    Note,
+    Progress,
+)
 
 KINDS = ["prepare", "commit"]
+STALE_S = 30
+LOOK_S = 5
 
 
 class Clock:
+    """`now` may be set; `ticks` only goes on, by `pass_`."""
+
     def __init__(self) -> None:
         self.now = 1_700_000_000.0
+        self.passed = 0.0
 
     def __call__(self) -> float:
         return self.now
+
+    def ticks(self) -> float:
+        return self.passed
+
+    def pass_(self, seconds: float) -> None:
+        self.now += seconds
+        self.passed += seconds
 
 
 OpenQueue = Callable[[Clock], Awaitable[JobQueue]]
@@ -28,6 +50,17 @@ async def claimed(queue: JobQueue, owner: str = "a") -> Job:
     job = await queue.claim(owner, KINDS)
     assert job is not None
     return job
+
+
+async def watched(queue: JobQueue, clock: Clock, seconds: int, beating: Sequence[str] = ()) -> int:
+    """Let time pass while the queue is looked after; return how many jobs were put back. `STALE_S` is too long."""
+    reaped = await queue.reap(STALE_S)
+    for _ in range(seconds // LOOK_S):
+        clock.pass_(LOOK_S)
+        for owner in beating:
+            await queue.beat(owner, [])
+        reaped += await queue.reap(STALE_S)
+    return reaped
 
 
 async def one(queue: JobQueue, id: int) -> Job:
@@ -219,11 +252,9 @@ class JobQueueContract:
     async def test_reap_puts_back_the_jobs_of_silent_owners_only(self, queue: JobQueue, clock: Clock):
         await queue.enqueue([prepare("a"), prepare("b")])
         mine, others = await claimed(queue, "a"), await claimed(queue, "b")
-        clock.now += 20
-        await queue.beat("b", [others.id])
-        clock.now += 20
-        assert await queue.reap(30) == 1
-        assert await queue.reap(30) == 0
+        assert await watched(queue, clock, STALE_S - LOOK_S, ["b"]) == 0
+        assert await watched(queue, clock, LOOK_S, ["b"]) == 1
+        assert await queue.reap(STALE_S) == 0
         put_back = await one(queue, mine.id)
         assert (put_back.state, put_back.owner, put_back.error) == (JobState.TODO, None, WORKER_DIED)
         assert (await one(queue, others.id)).state is JobState.DOING
@@ -233,16 +264,52 @@ class JobQueueContract:
     async def test_a_claim_is_a_heartbeat(self, queue: JobQueue, clock: Clock):
         await queue.enqueue([prepare()])
         await queue.beat("a", [])
-        clock.now += 100
+        await watched(queue, clock, STALE_S - LOOK_S)
+        clock.pass_(LOOK_S)
         await claimed(queue, "a")
-        assert await queue.live_owners(30) == ["a"]
-        assert await queue.reap(30) == 0
+        assert await queue.live_owners(LOOK_S) == ["a"]
+        assert await queue.reap(STALE_S) == 0
+
+    @pytest.mark.parametrize("jump", [86_400.0, -86_400.0])
+    async def test_a_clock_that_is_set_takes_no_job_from_the_living_and_leaves_none_with_the_silent(
+        self, queue: JobQueue, clock: Clock, jump: float
+    ):
+        await queue.enqueue([prepare("living"), prepare("silent")])
+        living, silent = await claimed(queue, "living"), await claimed(queue, "silent")
+        await queue.beat("living", [living.id])
+        await queue.reap(STALE_S)
+        clock.now += jump
+        assert await watched(queue, clock, STALE_S - LOOK_S, ["living"]) == 0
+        assert await queue.live_owners(STALE_S) == ["living"]
+        assert await watched(queue, clock, LOOK_S, ["living"]) == 1
+        assert (await one(queue, living.id)).state is JobState.DOING
+        assert (await claimed(queue, "living")).id == silent.id
+
+    async def test_a_clock_that_is_set_back_makes_no_job_wait(self, queue: JobQueue, clock: Clock):
+        await queue.enqueue([prepare("new", delay_s=5), prepare("tried")])
+        assert await queue.retry(await claimed(queue), 5)
+        clock.now -= 86_400
+        assert {(await claimed(queue)).subject for _ in range(2)} == {"new", "tried"}
+
+    async def test_no_delay_is_longer_than_the_longest(self, queue: JobQueue, clock: Clock):
+        await queue.enqueue([prepare("new", delay_s=1e6), prepare("tried")])
+        assert await queue.retry(await claimed(queue), 1e6)
+        assert await queue.claim("a", KINDS) is None
+        clock.pass_(LONGEST_DELAY_S)
+        assert {(await claimed(queue)).subject for _ in range(2)} == {"new", "tried"}
+
+    async def test_who_was_frozen_himself_calls_nobody_silent(self, queue: JobQueue, clock: Clock):
+        await queue.enqueue([prepare()])
+        await claimed(queue)
+        await queue.reap(STALE_S)
+        clock.pass_(10 * STALE_S)
+        assert await watched(queue, clock, STALE_S - LOOK_S) == 0
+        assert await watched(queue, clock, LOOK_S) == 1
 
     async def test_an_owner_declared_dead_cannot_finish(self, queue: JobQueue, clock: Clock):
         await queue.enqueue([prepare()])
         slow = await claimed(queue, "slow")
-        clock.now += 60
-        await queue.reap(30)
+        assert await watched(queue, clock, STALE_S) == 1
         assert await queue.beat("slow", [slow.id]) == ({slow.id}, set())
         assert not await queue.finish(slow, JobState.DONE)
         again = await claimed(queue, "slow")
@@ -252,8 +319,7 @@ class JobQueueContract:
     async def test_reaped_jobs_give_their_lock_back(self, queue: JobQueue, clock: Clock):
         await queue.enqueue([prepare("a", lock="l"), prepare("b", lock="l")])
         await claimed(queue, "dead")
-        clock.now += 60
-        await queue.reap(30)
+        assert await watched(queue, clock, STALE_S) == 1
         assert (await claimed(queue, "b")).subject == "a"
 
     async def test_release_puts_back_all_jobs_of_an_owner_and_forgets_it(self, queue: JobQueue):
@@ -300,8 +366,7 @@ class JobQueueContract:
         await queue.cancel("w", KINDS)
         assert await queue.retry(retried, 0)
         await queue.release("y")
-        clock.now += 60
-        assert await queue.reap(30) == 1
+        assert await watched(queue, clock, STALE_S) == 1
         states = {(await one(queue, job.id)).state for job in (retried, released, reaped)}
         assert states == {JobState.CANCELLED}
 

@@ -19,7 +19,7 @@ from lightrag_server.ports.jobs import Job, JobQueue, JobState, NewJob
 from lightrag_server.settings.storages import SQLiteSettings
 from lightrag_server.storages.memory_jobs import MemoryJobQueue
 from lightrag_server.storages.sqlite.jobs import SQLiteJobQueue
-from tests.contract.jobs import KINDS, Clock, JobQueueContract, claimed, one, prepare
+from tests.contract.jobs import KINDS, LOOK_S, STALE_S, Clock, JobQueueContract, claimed, one, prepare, watched
 
 JOBS = 400
 LOCKS = 20
@@ -31,12 +31,12 @@ spawning = multiprocessing.get_context("spawn")
 class TestMemoryJobs(JobQueueContract):
     @pytest.fixture
     def queue(self, clock: Clock) -> JobQueue:
-        return MemoryJobQueue(clock)
+        return MemoryJobQueue(clock, clock.ticks)
 
 
 @asynccontextmanager
 async def opened(path: Path, clock: Clock | None = None) -> AsyncIterator[SQLiteJobQueue]:
-    queue = SQLiteJobQueue(path, SQLiteSettings(), clock or time.time)
+    queue = SQLiteJobQueue(path, SQLiteSettings(), *((clock, clock.ticks) if clock else ()))
     try:
         yield queue
     finally:
@@ -152,11 +152,10 @@ async def test_the_job_of_a_killed_process_is_reaped_and_claimed_again(tmp_path:
         assert process.pid is not None
         os.kill(process.pid, signal.SIGKILL)
         assert await ended([process]) == [-signal.SIGKILL]
-        assert await queue.reap(30) == 0, "its heartbeat is still fresh"
-    clock.now = time.time() + 31
     async with opened(path, clock) as queue:
         assert await queue.claim("next", KINDS) is None
-        assert await queue.reap(30) == 1
+        assert await watched(queue, clock, STALE_S - LOOK_S) == 0, "it may still live"
+        assert await watched(queue, clock, LOOK_S) == 1
         again = await claimed(queue, "next")
         assert (again.id, again.attempt) == (id, 2)
         assert again.fence > held.fence

@@ -145,3 +145,23 @@ def test_a_model_that_changed_unseen_fails_questions_in_words(tmp_path: Path, ve
         assert reply.status_code == 502, reply.text
         assert reply.json()["code"] == "dimension_mismatch"
         assert str(DIMENSION) in reply.json()["detail"]
+
+
+def test_a_disk_that_cannot_be_written_ends_the_start_in_one_sentence_and_is_survived(
+    tmp_path: Path, vendor: Vendor
+) -> None:
+    settings = settings_of(vendor, WORKING_DIR=str(tmp_path / "disk"))
+    with small_disk(tmp_path / "disk") as disk:
+        with running(tmp_path, **settings) as server, server.client() as client:
+            send(client, "a.txt", 2)
+            wait_until_idle(client, 1)
+            assert server.stop() == 0
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        with running(tmp_path, **settings) as server:
+            assert server.process.wait(20) == 1
+        assert "Traceback" not in server.text
+        assert "cannot start" in server.text
+        assert "Read-only file system" in server.text
+        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+        with running(tmp_path, **settings) as server, server.client() as client:
+            assert client.post("/query", json={"query": "Whom did Ada Harrow meet?"}).status_code == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import socket
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -17,7 +18,7 @@ from lightrag_server.bindings.local.fake import vectors_of
 from tests.e2e.accounting import account
 from tests.e2e.lives import settings_of, text_of, wait_until
 from tests.server import Server, running
-from tests.vendor import Vendor, in_thread
+from tests.vendor import Vendor, in_process, in_thread
 
 DIMENSION = 64
 TRIES = 2
@@ -186,6 +187,32 @@ def test_vectors_that_cannot_be_used_fail_the_document(
     vendor.reset()
     client.post("/documents/reprocess_failed")
     wait_until(lambda: row(client, found["track_id"])["status"] == "processed", 20)
+
+
+async def test_documents_outlast_a_vendor_that_is_away_for_longer_than_all_their_tries(tmp_path: Path) -> None:
+    """First nobody listens, then a proxy before the vendor says that it is down."""
+    names = [f"{number}.txt" for number in range(3)]
+    port = free_port()
+    settings = settings_of(Vendor(port), MAX_ATTEMPTS=str(TRIES), RETRY_DELAY="0.05", LLM_MAX_RETRIES="0")
+    with running(tmp_path, **settings) as server, server.client() as client:
+        tracks = [index(client, f"Ada Harrow met {name} at Coldwater Station.", name) for name in names]
+        wait_until(lambda: server.text.count("again in") >= 3 * TRIES * len(names), 40)
+        assert {row(client, track)["status"] for track in tracks} <= {"pending", "processing"}
+        assert "cannot be reached" in row(client, tracks[0])["error_msg"]
+        with in_process(DIMENSION, port) as vendor:
+            vendor.control(faults=[{"kind": "status", "status": 503, "on": "chat", "next": len(names)}])
+            wait_until(lambda: all(row(client, track)["status"] == "processed" for track in tracks), 60)
+            assert vendor.stats()["chat"] == 2 * len(names)
+            assert row(client, tracks[0])["error_msg"] is None
+            assert server.stop() == 0
+    found = await account(tmp_path / "rag_storage", names, partial(vectors_of, dimension=DIMENSION))
+    assert not found.faults, "\n".join(found.faults)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 # ----------------------------------------------------------------------------- questions

@@ -61,6 +61,8 @@ CREATE INDEX requests_by_time ON requests (due);
 
 _KEY = "id, name, scope, workspaces, created_at, expires_at, last_used_at, revoked_at"
 _ENTRY = "at, caller, kind, key_id, address, workspace, method, path, status, request_id"
+_FORGET_ATTEMPTS = "DELETE FROM attempts WHERE at <= ? OR at >= ?"
+"""Those before the window, and those of a clock that was set back since."""
 
 
 class SQLiteAccessStore:
@@ -142,7 +144,7 @@ class SQLiteAccessStore:
 
     async def attempt(self, limits: Mapping[str, int], at: float, window_s: float) -> Attempt:
         def count(connection: sqlite3.Connection) -> Attempt:
-            connection.execute("DELETE FROM attempts WHERE at <= ?", (at - window_s,))
+            connection.execute(_FORGET_ATTEMPTS, (at - window_s, at + window_s))
             waits = [_wait(connection, subject, limit, at, window_s) for subject, limit in limits.items()]
             if any(waits):
                 return Attempt(None, max(waits))

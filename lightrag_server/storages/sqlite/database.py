@@ -34,7 +34,7 @@ its own."""
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Turn driver errors into ours, keeping the cause."""
+    """Turn errors of the driver and of the file system into ours, keeping the cause."""
     try:
         yield
     except sqlite3.DatabaseError as error:
@@ -44,6 +44,8 @@ def translated(path: Path) -> Iterator[None]:
         if any(word in text for word in _UNAVAILABLE):
             raise StorageUnavailable(f"the database {path.name} is not available: {error}") from error
         raise StorageError(f"the database {path.name} refused a statement: {error}") from error
+    except OSError as error:
+        raise StorageUnavailable(f"the database {path.name} is not available: {error.strerror or error}") from error
 
 
 class _Entry(Generic[T]):

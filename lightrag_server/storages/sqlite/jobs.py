@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from lightrag_server.errors import InvalidInput
-from lightrag_server.ports.jobs import NOTES_KEPT, WORKER_DIED, Job, JobState, NewJob, Note, Progress
+from lightrag_server.ports.jobs import LONGEST_DELAY_S, NOTES_KEPT, WORKER_DIED, Job, JobState, NewJob, Note, Progress
 from lightrag_server.settings.storages import SQLiteSettings
+from lightrag_server.storages.silence import Silence
 from lightrag_server.storages.sqlite.arrays import id_array, text_array
 from lightrag_server.storages.sqlite.database import Database
 
@@ -66,7 +67,8 @@ CREATE INDEX notes_by_workspace ON notes (workspace, id);
 
 _THREADS = 2
 _COLUMNS = "id, kind, workspace, subject, lock, state, attempt, fence, owner, error, is_cancelled"
-_IN_KINDS = "kind IN (SELECT value FROM json_each(?))"
+_VALUES = "SELECT value FROM json_each(?)"
+_IN_KINDS = f"kind IN ({_VALUES})"
 
 _ENQUEUE = """
 INSERT INTO jobs (kind, workspace, subject, lock, due) VALUES (?, ?, ?, ?, ?)
@@ -75,7 +77,7 @@ RETURNING id
 """
 _OLDEST_DUE = f"""
 SELECT id FROM jobs INDEXED BY jobs_waiting
-WHERE state = 'todo' AND due <= ? AND {_IN_KINDS} AND NOT EXISTS (
+WHERE state = 'todo' AND (due <= ? OR due > ?) AND {_IN_KINDS} AND NOT EXISTS (
     SELECT 1 FROM jobs AS held WHERE held.lock = jobs.lock AND held.lock IS NOT NULL AND held.state = 'doing'
 )
 ORDER BY id LIMIT 1
@@ -88,20 +90,32 @@ _STILL_HELD = "id = ? AND state = 'doing' AND owner = ? AND attempt = ?"
 
 
 class SQLiteJobQueue:
-    """`clock` gives epoch seconds. Commits survive the end of a process; a power cut may take the last ones."""
+    """`clock` gives epoch seconds, `ticks` seconds of a clock that nobody sets.
 
-    def __init__(self, path: Path, settings: SQLiteSettings, clock: Callable[[], float] = time.time) -> None:
+    Commits survive the end of a process; a power cut may take the last ones."""
+
+    def __init__(
+        self,
+        path: Path,
+        settings: SQLiteSettings,
+        clock: Callable[[], float] = time.time,
+        ticks: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="jobs")
         self._database = Database(
             path, [JOBS_SCHEMA], settings.model_copy(update={"synchronous": "NORMAL"}), self._threads
         )
         self._clock = clock
+        self._silence = Silence(ticks)
         self._is_open = True
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> list[int]:
         def insert(connection: sqlite3.Connection) -> list[int]:
             now = self._clock()
-            values = ((job.kind, job.workspace, job.subject, job.lock, now + job.delay_s) for job in jobs)
+            values = (
+                (job.kind, job.workspace, job.subject, job.lock, now + min(job.delay_s, LONGEST_DELAY_S))
+                for job in jobs
+            )
             return [connection.execute(_ENQUEUE, row).fetchone()[0] for row in values]
 
         return await self._database.write(insert) if jobs else []
@@ -147,8 +161,9 @@ class SQLiteJobQueue:
 
     async def reap(self, stale_after_s: float) -> int:
         def put_back(connection: sqlite3.Connection) -> int:
-            since = self._clock() - stale_after_s
-            connection.execute("DELETE FROM owners WHERE beat < ?", (since,))
+            beats = dict(connection.execute("SELECT owner, beat FROM owners").fetchall())
+            silent = self._silence.of(beats, stale_after_s)
+            connection.execute(f"DELETE FROM owners WHERE owner IN ({_VALUES})", (text_array(silent),))
             orphans = "SELECT id FROM jobs WHERE state = 'doing' AND owner NOT IN (SELECT owner FROM owners)"
             return self._put_back(connection, connection.execute(orphans).fetchall(), error=WORKER_DIED)
 
@@ -190,8 +205,8 @@ class SQLiteJobQueue:
         await self._database.write(lambda connection: connection.execute(sql, (before,)))
 
     async def live_owners(self, stale_after_s: float) -> list[str]:
-        sql = "SELECT owner FROM owners WHERE beat >= ? ORDER BY owner"
-        return [owner for (owner,) in await self._rows(sql, (self._clock() - stale_after_s,))]
+        sql = "SELECT owner FROM owners WHERE abs(beat - ?) <= ? ORDER BY owner"
+        return [owner for (owner,) in await self._rows(sql, (self._clock(), stale_after_s))]
 
     async def set_progress(self, workspace: str, progress: Progress) -> None:
         sql = "INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
@@ -243,7 +258,7 @@ class SQLiteJobQueue:
 
     def _claim(self, connection: sqlite3.Connection, owner: str, kinds: Collection[str]) -> Job | None:
         now = self._clock()
-        found = connection.execute(_OLDEST_DUE, (now, text_array(kinds))).fetchone()
+        found = connection.execute(_OLDEST_DUE, (now, now + LONGEST_DELAY_S, text_array(kinds))).fetchone()
         if found is None:
             return None
         _show_alive(connection, owner, now)  # else `reap` would take a job from an owner that never beat yet
@@ -263,7 +278,7 @@ class SQLiteJobQueue:
         twin = connection.execute(equal, (job.kind, job.workspace, job.subject)).fetchone()
         if twin is None and not job.is_cancelled:
             sql = "UPDATE jobs SET state = 'todo', owner = NULL, due = ?, error = ? WHERE id = ?"
-            connection.execute(sql, (now + delay_s, error, job.id))
+            connection.execute(sql, (now + min(delay_s, LONGEST_DELAY_S), error, job.id))
             return
         joined = None if twin is None or job.is_cancelled else twin[0]
         sql = "UPDATE jobs SET state = 'cancelled', ended = ?, error = ?, joined = ? WHERE id = ?"
