@@ -10,12 +10,16 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from functools import cache, partial
 
 from lightrag_server.access.service import Access
 from lightrag_server.bindings.batching import BatchedEmbedder
+from lightrag_server.bindings.limiter import Limiter
+from lightrag_server.bindings.limits import VendorLimits
 from lightrag_server.bindings.models import Models
 from lightrag_server.bindings.registry import (
+    LONGEST_RERANK_PAUSE_S,
     choose_bindings,
     choose_reranker,
     open_embedder,
@@ -25,7 +29,7 @@ from lightrag_server.bindings.registry import (
 )
 from lightrag_server.bindings.rerank.steady import SteadyReranker
 from lightrag_server.bindings.thresholds import scale_of
-from lightrag_server.bindings.wrappers import Cached, Counting, Limiter
+from lightrag_server.bindings.wrappers import Cached, Counting
 from lightrag_server.compute import Compute
 from lightrag_server.core.chunking import ChunkSpec
 from lightrag_server.core.prices import Price, read_prices
@@ -60,6 +64,7 @@ from lightrag_server.engine.workspace import Workspace, Workspaces, check_embedd
 from lightrag_server.engine.workspace_settings import WorkspaceSettings, overlaid, stored_settings
 from lightrag_server.entrance import open_access
 from lightrag_server.errors import ConfigError, InvalidInput
+from lightrag_server.jobs.bell import Bell
 from lightrag_server.jobs.handlers import Handlers
 from lightrag_server.jobs.liveness import Liveness
 from lightrag_server.jobs.reconcile import Reconcile
@@ -75,13 +80,23 @@ from lightrag_server.storages.registry import open_backends
 from lightrag_server.storages.sqlite.directory import SQLiteDirectory
 from lightrag_server.storages.sqlite.jobs import SQLiteJobQueue
 from lightrag_server.telemetry.opening import open_telemetry
-from lightrag_server.telemetry.sampling import Sampler
+from lightrag_server.telemetry.sampling import Sampler, Slots
 
 log = logging.getLogger(__name__)
 
 COORDINATION_FILE = "coordination.sqlite"
 DIRECTORY_FILE = "directory.sqlite"
 METRICS_FOLDER = "metrics"
+
+
+class Duty(Enum):
+    """What a process does with what it opens."""
+
+    EVERYTHING = auto()
+    REQUESTS = auto()
+    """Other processes of the working directory carry out the jobs."""
+    READING = auto()
+    """For commands that only look, beside a server or without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +107,7 @@ class App:
     workspaces: Workspaces
     access: Access
     queue: JobQueue
-    runner: Runner
+    bell: Bell
     llm: Counting | None
     vision: Counting | None
     """The model for questions with images; None where none is configured."""
@@ -117,13 +132,14 @@ class _Shared:
     register: Register
     compute: Compute
     llm: Counting | None
+    llm_limiter: Limiter
     vision: Counting | None
     embedder: BatchedEmbedder
     reranker: SteadyReranker | None
     vectorizer: Vectorizer
     parsers: Parsers
     profile: Profile
-    wake: _Wake
+    bell: Bell
     clock: Clock
     telemetry: Telemetry
     prices: dict[str, Price]
@@ -133,9 +149,8 @@ class _Shared:
 
 
 @asynccontextmanager
-async def open_app(settings: Settings, clock: Clock = utc_now, *, works: bool = True) -> AsyncGenerator[App]:
-    """Open everything, start the runner, and close both at the end. Without `works` the runner is not started: for
-    commands that only read, beside a server or without one.
+async def open_app(settings: Settings, clock: Clock = utc_now, *, duty: Duty = Duty.EVERYTHING) -> AsyncGenerator[App]:
+    """Open everything, start the runner where jobs are part of the duty, and close both at the end.
 
     Raises `ConfigError` for settings that cannot work and `DimensionMismatch` when the data of the default workspace
     was embedded by another model.
@@ -149,20 +164,21 @@ async def open_app(settings: Settings, clock: Clock = utc_now, *, works: bool = 
             open_telemetry(settings.server.working_dir / METRICS_FOLDER, settings.telemetry)
         )
         access = await stack.enter_async_context(open_access(settings, clock))
-        shared = await _open_shared(stack, settings, clock, telemetry)
+        shared = await _open_shared(stack, settings, clock, duty, telemetry)
         sampler = await _open_sampler(stack, shared)
         workspaces = _workspaces(shared)
-        default = await workspaces.named(settings.server.workspace, will_write=works)
+        default = await workspaces.named(settings.server.workspace, will_write=duty is not Duty.READING)
         await check_embedding(default.stores, shared.embedder, settings.embedding.dimension)
-        runner = await _open_runner(stack, shared, workspaces, works=works)
-        if works and settings.server.auto_scan_at_startup:
-            await default.intake.scan()
+        if duty is Duty.EVERYTHING:
+            await _open_runner(stack, shared, workspaces)
+            if settings.server.auto_scan_at_startup:
+                await default.intake.scan()
         yield App(
             settings=settings,
             workspaces=workspaces,
             access=access,
             queue=shared.queue,
-            runner=runner,
+            bell=shared.bell,
             llm=shared.llm,
             vision=shared.vision,
             embedder=shared.embedder,
@@ -175,25 +191,34 @@ async def open_app(settings: Settings, clock: Clock = utc_now, *, works: bool = 
         )
 
 
-async def _open_shared(stack: AsyncExitStack, settings: Settings, clock: Clock, telemetry: Telemetry) -> _Shared:
+async def _open_shared(
+    stack: AsyncExitStack, settings: Settings, clock: Clock, duty: Duty, telemetry: Telemetry
+) -> _Shared:
     """Stores, queue and models, in the order in which they need one another; the stack closes them."""
     backends = await stack.enter_async_context(open_backends(settings))
     queue = SQLiteJobQueue(settings.server.working_dir / COORDINATION_FILE, settings.sqlite)
     stack.push_async_callback(queue.close)
     directory = SQLiteDirectory(settings.server.working_dir / DIRECTORY_FILE, settings.sqlite)
     stack.push_async_callback(directory.close)
-    compute = Compute(settings.ingest.cpu_workers)
+    # questions alone need one process, and do not stand back
+    compute = Compute(1, niceness=0) if duty is Duty.REQUESTS else Compute(settings.ingest.cpu_workers)
     stack.push_async_callback(compute.close)
-    limiter = Limiter(settings.llm.max_async)
-    llm = open_llm(settings.llm, None, compute, limiter)
+    limits = _vendor_limits(settings)
+    stack.callback(limits.close)
+    llm_limiter = limits.limiter("llm", settings.llm.binding, settings.llm.host, settings.llm.max_async)
+    llm = open_llm(settings.llm, None, compute, llm_limiter)
     if llm:
         stack.push_async_callback(llm.close)
-    vision = open_vision(settings.vision.beside(settings.llm), compute, limiter)
+    vision = open_vision(settings.vision.beside(settings.llm), compute, llm_limiter)
     if vision:
         stack.push_async_callback(vision.close)
-    embedder = open_embedder(settings.embedding, compute)
+    embedding, rerank = settings.embedding, settings.rerank
+    limiter = limits.limiter("embedding", embedding.binding, embedding.host, embedding.max_async)
+    embedder = open_embedder(embedding, compute, limiter)
     stack.push_async_callback(embedder.close)
-    reranker = open_reranker(settings.rerank, embedder)
+    assert rerank.max_async is not None
+    limiter = limits.limiter("rerank", rerank.binding, rerank.host, rerank.max_async, LONGEST_RERANK_PAUSE_S)
+    reranker = open_reranker(rerank, embedder, limiter)
     if reranker:
         stack.push_async_callback(reranker.close)
     return _Shared(
@@ -210,19 +235,24 @@ async def _open_shared(stack: AsyncExitStack, settings: Settings, clock: Clock, 
         ),
         compute=compute,
         llm=llm,
+        llm_limiter=llm_limiter,
         vision=vision,
         embedder=embedder,
         reranker=reranker,
         vectorizer=Vectorizer(embedder),
         parsers=Parsers(settings.ingest),
         profile=_profile(settings, llm),
-        wake=_Wake(),
+        bell=Bell(settings.server.working_dir / "bells"),
         clock=clock,
         telemetry=telemetry,
         prices=read_prices(settings.telemetry.model_prices),
         extracting=asyncio.Semaphore(settings.ingest.max_parallel_documents),
         tokenizer=cache(partial(load_tokenizer, settings.ingest.tokenizer)),
     )
+
+
+def _vendor_limits(settings: Settings) -> VendorLimits:
+    return VendorLimits(settings.server.working_dir / "vendors", is_adaptive=settings.llm.adaptive_concurrency)
 
 
 def _profile(settings: Settings, llm: Counting | None) -> Profile:
@@ -241,12 +271,12 @@ async def _open_sampler(stack: AsyncExitStack, shared: _Shared) -> Sampler:
     return sampler
 
 
-def _slots(model: Counting | BatchedEmbedder | SteadyReranker) -> tuple[int, int, int]:
+def _slots(model: Counting | BatchedEmbedder | SteadyReranker) -> Slots:
     counts = model.snapshot()
-    return counts.running, counts.queued, counts.limit
+    return Slots(counts.running, counts.queued, counts.limit, counts.current_limit)
 
 
-async def _open_runner(stack: AsyncExitStack, shared: _Shared, workspaces: Workspaces, *, works: bool) -> Runner:
+async def _open_runner(stack: AsyncExitStack, shared: _Shared, workspaces: Workspaces) -> None:
     """The worker of this process; the stack stops it before anything that it works on is closed."""
     liveness = Liveness(shared.settings.server.working_dir / "processes")
     ingest = shared.settings.ingest
@@ -265,24 +295,14 @@ async def _open_runner(stack: AsyncExitStack, shared: _Shared, workspaces: Works
         (job_kinds.SUMMARIZE,): 1,
     }
     reconcile = Reconcile(workspaces, shared.queue, shared.clock)
-    runner = Runner(shared.queue, handlers, liveness, slots, reconcile, shared.telemetry.meter)
-    shared.wake.target = runner.wake
-    if works:
-        await asyncio.to_thread(liveness.open)
-        stack.push_async_callback(asyncio.to_thread, liveness.close)
-        await runner.start()
-        stack.push_async_callback(runner.stop)
-    return runner
-
-
-class _Wake:
-    """Lets the intake wake the runner, which is made after it."""
-
-    target: Callable[[], None] | None = None
-
-    def __call__(self) -> None:
-        if self.target:
-            self.target()
+    drain = partial(shared.llm_limiter.drain, shared.settings.server.stop_timeout_s)
+    runner = Runner(shared.queue, handlers, liveness, slots, reconcile, drain, shared.telemetry.meter)
+    await asyncio.to_thread(liveness.open)
+    stack.push_async_callback(asyncio.to_thread, liveness.close)
+    shared.bell.open(liveness.owner, runner.wake)
+    stack.callback(shared.bell.close)
+    await runner.start()
+    stack.push_async_callback(runner.stop)
 
 
 def _make_folders(settings: Settings) -> None:
@@ -332,7 +352,7 @@ def _make_workspace(shared: _Shared, row: WorkspaceRow) -> Workspace:
         notes_names=settings.ingest.entity_resolution != "off",
         telemetry=shared.telemetry,
     )
-    edits, duplicates = Edits(stores, shared.queue, shared.wake), Duplicates(stores, clock)
+    edits, duplicates = Edits(stores, shared.queue, shared.bell.ring), Duplicates(stores, clock)
     summaries = _summaries(shared, stores, models)
     return Workspace(
         key=key,
@@ -344,7 +364,7 @@ def _make_workspace(shared: _Shared, row: WorkspaceRow) -> Workspace:
             shared.parsers,
             max_upload_bytes=settings.server.max_upload_bytes,
             input_dir=input_dir,
-            wake=shared.wake,
+            wake=shared.bell.ring,
             clock=clock,
             profiles=[p for p in Profile if p is not Profile.FULL or shared.llm],
         ),
@@ -425,7 +445,7 @@ def _summaries(shared: _Shared, stores: Stores, models: Models) -> Summaries | N
     query, llm = shared.settings.query, models.llm("summary")
     if llm is None or not query.summaries:
         return None
-    return Summaries(stores, shared.queue, llm, query, shared.settings.ingest.summary_language, shared.wake)
+    return Summaries(stores, shared.queue, llm, query, shared.settings.ingest.summary_language, shared.bell.ring)
 
 
 def _make_query(shared: _Shared, stores: Stores, models: Models, summaries: Summaries | None) -> Query:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from lightrag_server.core.chunking import ChunkSpec
@@ -19,7 +20,7 @@ from lightrag_server.engine.sources import source_of
 from lightrag_server.engine.stores import Stores
 from lightrag_server.engine.texts import Vectorizer, Wanted, entity_texts, fact_texts, window_texts
 from lightrag_server.engine.versions import key_of
-from lightrag_server.errors import ExtractionFailed
+from lightrag_server.errors import ExtractionFailed, LightRAGError
 from lightrag_server.ports.extraction import Extractor
 from lightrag_server.ports.jobs import JobQueue, Progress
 from lightrag_server.ports.parsing import Parser
@@ -30,6 +31,7 @@ PART_CHUNKS = 8
 PART_SECONDS = 3.0
 PARTS_IN_FLIGHT = 3
 PROGRESS_SECONDS = 0.5
+KEEP_READY_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,9 @@ class ChunkWork:
                 failure = error
             await self._flush()
             await self._settle()
+        except asyncio.CancelledError:
+            await self._keep_ready()
+            raise
         finally:
             for task in self._flushes:
                 task.cancel()
@@ -133,6 +138,13 @@ class ChunkWork:
         while len(self._flushes) >= PARTS_IN_FLIGHT:
             await self._settle(asyncio.FIRST_COMPLETED)
         self._flushes.add(asyncio.create_task(self._write_part(batch)))
+
+    async def _keep_ready(self) -> None:
+        """What was extracted before a stop is not asked for again."""
+        with suppress(TimeoutError, LightRAGError):
+            async with asyncio.timeout(KEEP_READY_S):
+                await self._flush()
+                await self._settle()
 
     async def _settle(self, when: str = asyncio.ALL_COMPLETED) -> None:
         if not self._flushes:

@@ -42,13 +42,16 @@ class Runner:
         liveness: Liveness,
         slots: Mapping[tuple[str, ...], int],
         reconcile: Callable[[], Awaitable[int]],
+        drain: Callable[[], Awaitable[None]] | None = None,
         meter: Meter | None = None,
     ) -> None:
+        """`drain` lets what models are doing for running jobs come to its end, at the stop."""
         self._queue = queue
         self._handlers = handlers
         self._liveness = liveness
         self._slots = slots
         self._reconcile = reconcile
+        self._drain = drain
         self._meter = meter or NoMeter()
         self._wake = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
@@ -65,10 +68,12 @@ class Runner:
         self._loops += [asyncio.create_task(self._beat()), asyncio.create_task(self._look_after())]
 
     async def stop(self) -> None:
-        """Stop claiming, give running jobs a moment, hand the rest back."""
+        """Stop claiming, let model calls end, give running jobs a moment, hand the rest back."""
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
+        if self._drain and self._running:
+            await self._drain()
         if self._running:
             await asyncio.wait(list(self._running.values()), timeout=STOP_GRACE_S)
         for task in list(self._running.values()):

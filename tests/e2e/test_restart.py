@@ -236,3 +236,19 @@ def test_no_worker_process_outlives_a_killed_server(tmp_path: Path) -> None:
     assert not alive
     with running(tmp_path, INDEX_PROFILE="light", CPU_WORKERS="2") as server, server.client() as client:
         wait_until_idle(client, 4)
+
+
+def test_a_stop_lets_model_calls_end_and_their_replies_are_kept(tmp_path: Path, vendor: Vendor) -> None:
+    """No call of the model is paid for twice, although no reply is cached."""
+    vendor.control(latency_s=1.0)
+    settings = {"MAX_ASYNC": "4", "ENABLE_LLM_CACHE_FOR_EXTRACT": "false"}
+    with started(tmp_path, vendor, **settings) as (server, client):
+        send(client, "long.txt", long_text(parts=4))
+        wait_until(lambda: vendor.stats()["chat"] >= 6, 20, lambda: server.text)
+        assert server.stop() == 0, server.text
+    vendor.control(latency_s=0.0)
+    with started(tmp_path, vendor, **settings) as (server, client):
+        wait_until_idle(client, 1)
+        chunks = int(the_document(client, "long.txt")["chunks_count"])
+    assert chunks > 8
+    assert vendor.stats()["chat"] == chunks
