@@ -81,7 +81,7 @@ from lightrag_server.storages.registry import open_backends
 from lightrag_server.storages.sqlite.directory import SQLiteDirectory
 from lightrag_server.storages.sqlite.jobs import SQLiteJobQueue
 from lightrag_server.telemetry.opening import open_telemetry
-from lightrag_server.telemetry.sampling import Sampler
+from lightrag_server.telemetry.sampling import Sampler, Slots
 
 log = logging.getLogger(__name__)
 
@@ -276,9 +276,9 @@ async def _open_sampler(stack: AsyncExitStack, shared: _Shared) -> Sampler:
     return sampler
 
 
-def _slots(model: Counting | BatchedEmbedder | SteadyReranker) -> tuple[int, int, int]:
+def _slots(model: Counting | BatchedEmbedder | SteadyReranker) -> Slots:
     counts = model.snapshot()
-    return counts.running, counts.queued, counts.limit
+    return Slots(counts.running, counts.queued, counts.limit, counts.current_limit)
 
 
 async def _open_runner(stack: AsyncExitStack, shared: _Shared, workspaces: Workspaces) -> None:

@@ -14,6 +14,12 @@ from lightrag_server.telemetry.meter import MAX_WORKSPACES, OTHER, WORKSPACE, Fi
 DEFAULT = "default"
 """Shown for the workspace whose name is empty."""
 JOBS = Metric("lightrag_jobs_open", "gauge", "Open jobs of all workspaces: todo or doing.", ("kind", "state"))
+LIMITS = Metric(
+    "lightrag_model_limit",
+    "gauge",
+    "Calls to a role's model that may run on this host: configured, current.",
+    ("role", "which"),
+)
 DOCUMENTS = Metric("lightrag_documents", "gauge", "Documents by state.", (WORKSPACE, "status"))
 
 
@@ -22,7 +28,7 @@ async def text(app: App, caller: Caller) -> str:
     oldest_first = sorted(await app.workspaces.register.all(), key=lambda row: (row.created_at or "", row.name))
     rows = oldest_first[:MAX_WORKSPACES]
     shown = [row for row in rows if caller.may_enter(row.name)]
-    samples = [*await _counted(app, rows, shown, sees_all=caller.workspaces is None), *await _jobs(app)]
+    samples = [*await _counted(app, rows, shown, sees_all=caller.workspaces is None), *await _jobs(app), *_limits(app)]
     for row in shown:
         samples += await _documents(app, row)
     return await asyncio.to_thread(exposition.text, samples)
@@ -48,6 +54,15 @@ async def _counted(app: App, rows: list[WorkspaceRow], shown: list[WorkspaceRow]
 async def _jobs(app: App) -> list[Sample]:
     depths = await app.queue.depths()
     return [Sample(JOBS, (kind, state.value), "", float(count)) for (kind, state), count in depths.items()]
+
+
+def _limits(app: App) -> list[Sample]:
+    """They hold for the host, so they are not added up."""
+    found = app.sampler.slots().items()
+    pairs = [
+        (role, which, n) for role, s in found for which, n in (("configured", s.limit), ("current", s.current_limit))
+    ]
+    return [Sample(LIMITS, (role, which), "", float(number)) for role, which, number in pairs]
 
 
 async def _documents(app: App, row: WorkspaceRow) -> list[Sample]:

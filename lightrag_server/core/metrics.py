@@ -58,9 +58,7 @@ MODEL_SECONDS = Metric(
 MODEL_FAILURES = Metric(
     "lightrag_model_failures_total", "counter", "Failed calls to models by error code.", ("kind", "model", "code")
 )
-MODEL_SLOTS = Metric(
-    "lightrag_model_slots", "gauge", "Calls to a role's model: running, queued, and the limit.", ("role", "state")
-)
+MODEL_SLOTS = Metric("lightrag_model_slots", "gauge", "Calls to a role's model: running or queued.", ("role", "state"))
 CACHE = Metric(
     "lightrag_reply_cache_total", "counter", "Replies looked for in the cache: hit or miss.", ("kind", "result")
 )

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from lightrag_server.core import metrics
@@ -14,8 +15,16 @@ from lightrag_server.ports.telemetry import Meter
 
 EVERY_S = 2.0
 
-Slots = Callable[[], tuple[int, int, int]]
-"""How many calls are running, how many wait, and how many may run."""
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """Calls of this process that are running and that wait; how many of the whole host may run, at most and now."""
+
+    running: int
+    queued: int
+    limit: int
+    current_limit: int
+
 
 _PROCESS = Path("/proc/self")
 
@@ -23,7 +32,7 @@ _PROCESS = Path("/proc/self")
 class Sampler:
     """`roles` are the models of this process by what they are used for."""
 
-    def __init__(self, meter: Meter, roles: Mapping[str, Slots]) -> None:
+    def __init__(self, meter: Meter, roles: Mapping[str, Callable[[], Slots]]) -> None:
         self._meter = meter
         self._roles = roles
         self._cpu_s = 0.0
@@ -46,6 +55,9 @@ class Sampler:
             pages = int((_PROCESS / "statm").read_text().split()[1])
             meter.set(metrics.PROCESS_MEMORY, float(pages * os.sysconf("SC_PAGE_SIZE")))
             meter.set(metrics.PROCESS_FILES, float(len(os.listdir(_PROCESS / "fd"))))
-        for role, slots in self._roles.items():
-            for state, number in zip(("running", "queued", "limit"), slots(), strict=True):
-                meter.set(metrics.MODEL_SLOTS, float(number), role, state)
+        for role, slots in self.slots().items():
+            meter.set(metrics.MODEL_SLOTS, float(slots.running), role, "running")
+            meter.set(metrics.MODEL_SLOTS, float(slots.queued), role, "queued")
+
+    def slots(self) -> dict[str, Slots]:
+        return {role: slots() for role, slots in self._roles.items()}

@@ -71,7 +71,7 @@ async def test_what_was_done_is_counted_once(tmp_path: Path, own_vendor: Vendor)
         assert of(found, "lightrag_errors_total", where="http", code="not_found") == 1
         assert of(found, "lightrag_processes") == 1
         assert of(found, "lightrag_resident_memory_bytes") > 1e6
-        assert of(found, "lightrag_model_slots", role="llm", state="limit") == 4
+        assert of(found, "lightrag_model_limit", role="llm", which="configured") == 4
         assert answer["usage"]["llm_calls"] == 1
         sent, written = answer["usage"]["prompt_tokens"], answer["usage"]["completion_tokens"]
         assert answer["usage"]["cost"] == pytest.approx((2 * sent + 10 * written) / 1e6)

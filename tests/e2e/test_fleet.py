@@ -7,11 +7,13 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from lightrag_server.access.keys import MAX_AGE_S
 from tests.e2e.lives import wait_until, wait_until_idle
@@ -45,6 +47,42 @@ def members(server: Server) -> dict[int, int]:
 def insert(client: httpx.Client, name: str, text: str = TEXT) -> None:
     reply = client.post("/documents/text", json={"text": text, "file_source": name})
     assert (reply.status_code, reply.json()["status"]) == (200, "success"), reply.text
+
+
+def scraped(server: Server) -> dict[str, float]:
+    """Sums by the name of the metric, and of jobs; from whichever process answers."""
+    found: dict[str, float] = {}
+    with server.client() as client:
+        for family in text_string_to_metric_families(client.get("/metrics").text):
+            for sample in family.samples:
+                name = f"{sample.name} {sample.labels.get('kind', '')} {sample.labels.get('outcome', '')}".strip()
+                found[name] = found.get(name, 0.0) + sample.value
+    return found
+
+
+def test_metrics_are_those_of_all_processes_whichever_answers_and_whoever_was_killed(many: Server) -> None:
+    with many.client() as client:
+        insert(client, "a.txt")
+        wait_until_idle(client, 1)
+    for _ in range(6):
+        found = scraped(many)
+        assert found["lightrag_jobs_total prepare done"] == 1, "counted by the process that works, told by another"
+        assert found["lightrag_processes"] == 3
+    for nice in (5, 0):
+        victim = next(pid for pid, own in members(many).items() if own == nice)
+        os.kill(victim, signal.SIGKILL)
+        wait_until(partial(is_replaced, many, victim), 30, lambda: many.text)
+    found = scraped(many)
+    assert found["lightrag_jobs_total prepare done"] == 1
+    assert found["lightrag_model_calls_total extract ok"] >= 1
+
+
+def is_replaced(server: Server, victim: int) -> bool:
+    """Whether there are as many as before; no answer where the one that was asked is the victim."""
+    try:
+        return victim not in members(server) and scraped(server)["lightrag_processes"] == 3
+    except httpx.TransportError:
+        return False
 
 
 def test_two_answer_and_one_works(many: Server) -> None:
