@@ -12,16 +12,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from lightrag_server.errors import InvalidInput, JobLost, StorageUnavailable
-from lightrag_server.ports.storage import Capabilities
+from lightrag_server.ports.storage import Capabilities, Flaw
 from lightrag_server.settings.storages import SQLiteSettings
-from lightrag_server.storages.sqlite import lexical, schema
+from lightrag_server.storages.sqlite import checks, lexical, schema
 from lightrag_server.storages.sqlite.database import Database
 from lightrag_server.storages.sqlite.doc_status import SQLiteDocStatusStore
 from lightrag_server.storages.sqlite.graph import SQLiteGraphStore
 from lightrag_server.storages.sqlite.graph_writes import TABLES as GRAPH_TABLES
 from lightrag_server.storages.sqlite.kv import SQLiteKVStore
 from lightrag_server.storages.sqlite.lexical import SQLiteLexicalStore
-from lightrag_server.storages.sqlite.vectors import VECTOR_SCHEMA, SQLiteVectorStore
+from lightrag_server.storages.sqlite.vectors import VECTOR_SCHEMA, SQLiteVectorStore, namespaces_of
 
 MIGRATIONS = (schema.ROWS, schema.GRAPH, schema.LEXICAL, VECTOR_SCHEMA, schema.DOCUMENT_CONDITIONS, schema.ENTITY_TYPES)
 SUFFIX = ".sqlite"
@@ -107,6 +107,36 @@ class SQLiteBackend:
         await asyncio.to_thread(shutil.rmtree, self._cache_folder(workspace), ignore_errors=True)
         if not database.in_transaction:
             await self._compact(database)
+
+    async def flaws(self, workspace: str) -> list[Flaw]:
+        database = self._database(workspace)
+        found = await database.read(checks.flaws)
+        if all(flaw.can_mend for flaw in found):
+            found += await self._flaws_of_searches(workspace)
+        return found
+
+    async def _flaws_of_searches(self, workspace: str) -> list[Flaw]:
+        """Of the lexical index as FTS5 sees it, and of the vector caches, which are no data."""
+        found: list[Flaw] = []
+        if not await self._database(workspace).write(lexical.index_is_sound):
+            found.append(Flaw("torn-lexical", "lexical indexes that are damaged", 1, (), "they are made anew"))
+        database = self._database(workspace)
+        is_readable = not await database.read(checks.torn_vectors)
+        namespaces = await database.read(namespaces_of) if is_readable else []
+        if torn := [name for name in namespaces if await self.vectors(workspace, name).cache_is_torn()]:
+            what, remedy = "caches of vectors that are damaged", "they are made anew by the next search"
+            found.append(Flaw("torn-caches", what, len(torn), tuple(torn), remedy))
+        return found
+
+    async def mend(self, workspace: str) -> None:
+        database = self._database(workspace)
+        for namespace, ids in (await database.read(checks.torn_vectors)).items():
+            await self.vectors(workspace, namespace).delete(ids)
+        await database.write(checks.mend)
+        for namespace in await database.read(namespaces_of):
+            store = self.vectors(workspace, namespace)
+            if await store.cache_is_torn():
+                store.forget_cache()
 
     async def _compact(self, database: Database) -> None:
         try:

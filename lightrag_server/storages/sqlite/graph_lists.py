@@ -32,6 +32,7 @@ _EDGES_OF = (
     " ORDER BY weight DESC, key LIMIT :limit OFFSET :offset"
 )
 _NEXT_ENTITIES = "SELECT data FROM nodes JOIN entities USING (id) WHERE key > ? ORDER BY key LIMIT ?"
+_NEXT_CHUNK_IDS = "SELECT chunk_id FROM chunks WHERE chunk_id > ? ORDER BY chunk_id LIMIT ?"
 _NEXT_RELATIONS = "SELECT id, data FROM relations WHERE id > ? ORDER BY id LIMIT ?"
 
 
@@ -74,6 +75,11 @@ def next_relations(connection: sqlite3.Connection, above: int) -> tuple[list[Rel
     """A batch of relations behind this number, in the order of their numbers, and the last one's number."""
     rows = connection.execute(_NEXT_RELATIONS, (above, SCAN_ROWS)).fetchall()
     return [_relation(data) for _, data in rows], rows[-1][0] if rows else above
+
+
+def next_chunk_ids(connection: sqlite3.Connection, above: str) -> list[str]:
+    """A batch of the chunks behind this id that have evidence, in id order."""
+    return [chunk_id for (chunk_id,) in connection.execute(_NEXT_CHUNK_IDS, (above, SCAN_ROWS))]
 
 
 def relations_by_id(connection: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, Relation]:
