@@ -29,9 +29,10 @@ from lightrag_server.core.folding import (
 )
 from lightrag_server.core.records import Chunk, DocStatus, Document, Pair, Stage
 from lightrag_server.engine import blob_keys, job_kinds
+from lightrag_server.engine.leftovers import ORPHAN_AFTER_S
 from lightrag_server.engine.stores import Stores, open_stores
 from lightrag_server.engine.texts import Wanted, entity_texts, fact_texts, window_texts
-from lightrag_server.jobs.reconcile import ORPHAN_AFTER_S, remove_orphans
+from lightrag_server.jobs.reconcile import remove_orphans
 from lightrag_server.ports.doc_status import Filter
 from lightrag_server.ports.storage import Backends
 from lightrag_server.ports.vectors import VectorStore

@@ -38,7 +38,8 @@ _BAD_PAIRS = (
     " WHERE (weight IS NULL) <> (relations.id IS NULL)"
     " UNION ALL SELECT 'relation ' || id FROM relations WHERE id NOT IN (SELECT id FROM pairs)"
     " UNION ALL SELECT 'entity ' || name FROM entities WHERE id NOT IN (SELECT id FROM nodes)"
-    " UNION ALL SELECT 'pair ' || id FROM pairs WHERE a NOT IN (SELECT id FROM nodes) OR b NOT IN (SELECT id FROM nodes)"
+    " UNION ALL SELECT 'pair ' || id FROM pairs"
+    " WHERE a NOT IN (SELECT id FROM nodes) OR b NOT IN (SELECT id FROM nodes)"
 )
 _BAD_COLUMNS = (
     "SELECT id FROM documents WHERE is_document(data) AND (status, stage, file_path)"
