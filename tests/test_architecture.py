@@ -37,7 +37,9 @@ ALLOWED: dict[str, set[str]] = {
     "serving": {"api", "banner", "entrance", "errors", "settings"},
     "mcp_stdio": {"api", "bootstrap", "core", "errors", "settings"},
     "evaluation": {"__init__", "api", "bootstrap", "engine", "core", "ports", "errors", "settings", "logs"},
-    "cli": {"serving", "mcp_stdio", "access_commands", "evaluation", "settings", "errors", "logs"},
+    # doctor, backup and restore: commands over the data, beside a server or without one
+    "upkeep": ADAPTER | {"__init__", "access", "bootstrap", "engine", "entrance", "jobs", "bindings", "storages"},
+    "cli": {"serving", "mcp_stdio", "access_commands", "evaluation", "upkeep", "settings", "errors", "logs"},
 }
 EXCEPTIONS = {
     # the light profile hands the pure functions of nlp to worker processes

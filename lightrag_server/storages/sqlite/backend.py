@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from lightrag_server.errors import InvalidInput, JobLost, StorageUnavailable
+from lightrag_server.errors import InvalidInput, JobLost, StorageCorrupt, StorageUnavailable
 from lightrag_server.ports.storage import Capabilities, Flaw
 from lightrag_server.settings.storages import SQLiteSettings
 from lightrag_server.storages.sqlite import checks, lexical, schema
@@ -98,7 +98,15 @@ class SQLiteBackend:
     async def workspaces(self) -> list[str]:
         stems = await asyncio.to_thread(lambda: [path.stem for path in self._folder.glob("*" + SUFFIX)])
         names = sorted(name for name in map(workspace_of, stems) if name is not None)
-        return [name for name in names if await self._database(name).read(_holds_anything)]
+        return [name for name in names if await self._holds_anything(name)]
+
+    async def _holds_anything(self, workspace: str) -> bool:
+        """A file that cannot be read held something: one that is torn hides no other."""
+        try:
+            return await self._database(workspace).read(_holds_anything)
+        except StorageCorrupt as error:
+            log.warning("%s", error)
+            return True
 
     async def drop(self, workspace: str) -> None:
         """The file stays, for others may have it open, and so does the fence; the rest of its pages are given back."""
@@ -110,6 +118,8 @@ class SQLiteBackend:
 
     async def flaws(self, workspace: str) -> list[Flaw]:
         database = self._database(workspace)
+        if not await asyncio.to_thread(database.path.exists):
+            return []
         found = await database.read(checks.flaws)
         if all(flaw.can_mend for flaw in found):
             found += await self._flaws_of_searches(workspace)
