@@ -136,9 +136,11 @@ class VectorsContract:
 
     async def test_a_scan_gives_every_item_once(self, store: VectorStore, backend: Backend) -> None:
         assert [batch async for batch in store.scan()] == []
-        await backend.vectors("", "others").put([VectorItem("other", "r", unit(1, 0))])
         vectors = random_units(3_000, 8)
         await store.put([VectorItem(f"v{n}", f"r{n}", vector) for n, vector in enumerate(vectors)])
+        await backend.vectors("", "others").put([VectorItem("other", "r", unit(1, 0))])
+        others = [item.id async for batch in backend.vectors("", "others").scan() for item in batch]
+        assert others == ["other"]
         await store.delete(["v7"])
         items = [item async for batch in store.scan() for item in batch]
         assert sorted(item.id for item in items) == sorted(f"v{n}" for n in range(3_000) if n != 7)

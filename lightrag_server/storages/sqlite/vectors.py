@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightrag_server.core.ids import md5_hex
-from lightrag_server.errors import DimensionMismatch
+from lightrag_server.errors import DimensionMismatch, StorageCorrupt
 from lightrag_server.ports.vectors import Vector, VectorHit, VectorItem
 from lightrag_server.storages.sqlite.arrays import id_array, text_array
 from lightrag_server.storages.sqlite.database import Database
@@ -247,7 +247,7 @@ class SQLiteVectorStore:
             "SELECT place, id, ref, vector FROM vectors"
             " WHERE place > ? AND place < ? AND id IS NOT NULL ORDER BY place LIMIT ?"
         )
-        rows = connection.execute(sql, (max(above, space.place(0) - 1), space.place(1 << 32), _BATCH)).fetchall()
+        rows = connection.execute(sql, (max(above, space.place(0) - 1), (space.number + 1) << 32, _BATCH)).fetchall()
         if not rows:
             return [], above
         vectors = _matrix([vector for *_, vector in rows])
@@ -358,4 +358,7 @@ def _scored(rows: Sequence[Row], query: Vector) -> list[tuple[float, Row]]:
 
 
 def _matrix(vectors: Sequence[bytes]) -> NDArray[np.float32]:
-    return np.frombuffer(b"".join(vectors), np.float16).reshape(len(vectors), -1).astype(np.float32)
+    try:
+        return np.frombuffer(b"".join(vectors), np.float16).reshape(len(vectors), -1).astype(np.float32)
+    except ValueError as error:
+        raise StorageCorrupt(f"stored vectors differ in their length: {error}") from error
