@@ -15,7 +15,7 @@ from lightrag_server.errors import InvalidInput, JobLost, StorageCorrupt, Storag
 from lightrag_server.ports.storage import Capabilities, Flaw
 from lightrag_server.settings.storages import SQLiteSettings
 from lightrag_server.storages.sqlite import checks, lexical, schema
-from lightrag_server.storages.sqlite.database import Database
+from lightrag_server.storages.sqlite.database import Database, refuse_newer, version_in_file
 from lightrag_server.storages.sqlite.doc_status import SQLiteDocStatusStore
 from lightrag_server.storages.sqlite.graph import SQLiteGraphStore
 from lightrag_server.storages.sqlite.graph_writes import TABLES as GRAPH_TABLES
@@ -59,7 +59,9 @@ class SQLiteBackend:
         self._databases: dict[str, Database] = {}
 
     async def open(self) -> None:
+        """Raises `StorageError` when any workspace was written by a later version, whether or not it is used."""
         await asyncio.to_thread(self._folder.mkdir, parents=True, exist_ok=True)
+        await asyncio.to_thread(self._refuse_newer)
 
     async def close(self) -> None:
         for database in self._databases.values():
@@ -147,6 +149,11 @@ class SQLiteBackend:
             store = self.vectors(workspace, namespace)
             if await store.cache_is_torn():
                 store.forget_cache()
+
+    def _refuse_newer(self) -> None:
+        for path in self._folder.glob("*" + SUFFIX):
+            if workspace_of(path.stem) is not None:
+                refuse_newer(path, version_in_file(path), len(MIGRATIONS))
 
     async def _compact(self, database: Database) -> None:
         try:

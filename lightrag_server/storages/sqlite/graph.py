@@ -187,7 +187,7 @@ class SQLiteGraphStore:
 
 
 def _entities(rows: sqlite3.Cursor) -> list[Entity]:
-    return [entity_from_row(from_bytes(data)) for (data,) in rows]
+    return [entity_from_row(from_bytes(data)) for (data,) in rows.fetchall()]
 
 
 def _told_by(connection: sqlite3.Connection, numbers: Collection[int], limit: int | None) -> dict[int, list[str]]:

@@ -68,7 +68,7 @@ def page_relations(connection: sqlite3.Connection, extent: Extent, of: str | Non
 
 def next_entities(connection: sqlite3.Connection, above: str) -> list[Entity]:
     """A batch of entities behind this key, in key order; no key is empty."""
-    return [_entity(data) for (data,) in connection.execute(_NEXT_ENTITIES, (above, SCAN_ROWS))]
+    return [_entity(data) for (data,) in connection.execute(_NEXT_ENTITIES, (above, SCAN_ROWS)).fetchall()]
 
 
 def next_relations(connection: sqlite3.Connection, above: int) -> tuple[list[Relation], int]:
@@ -83,7 +83,7 @@ def next_chunk_ids(connection: sqlite3.Connection, above: str) -> list[str]:
 
 
 def relations_by_id(connection: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, Relation]:
-    return {n: _relation(data) for n, data in connection.execute(_RELATIONS, (id_array(numbers),))}
+    return {n: _relation(data) for n, data in connection.execute(_RELATIONS, (id_array(numbers),)).fetchall()}
 
 
 def _matching(where: EntityFilter) -> tuple[str, dict[str, str]]:
