@@ -19,9 +19,10 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -32,6 +33,9 @@ from lightrag_server.core.records import Document
 from lightrag_server.engine import blob_keys
 from lightrag_server.engine.clock import utc_now
 from lightrag_server.engine.commit import EMBEDDING_KEY
+from lightrag_server.engine.doctor.treatment import Treatment
+from lightrag_server.engine.doctor.work import Work
+from lightrag_server.engine.leftovers import ORPHAN_AFTER_S
 from lightrag_server.engine.stores import Stores, open_stores
 from lightrag_server.entrance import ACCESS_FILE
 from lightrag_server.errors import ConfigError, NotFound, StorageError
@@ -149,7 +153,7 @@ class _Backup:
         }
 
     def _shared(self) -> None:
-        """The directory goes before the data: one that is named and empty is a workspace, and so would be data without a name."""
+        """The directory goes before the data: without its row data would be a workspace of another name."""
         self._copy(DIRECTORY_FILE)
         if self.only is not None:
             self._edit(DIRECTORY_FILE, "DELETE FROM workspaces WHERE key <> ?")
@@ -171,29 +175,38 @@ class _Backup:
     async def _described(self, key: str) -> list[str]:
         """Note what the manifest says of it; return documents whose original is not there: it was removed together
         with a row that came and went while files were gathered."""
-        backend = SQLiteBackend(self.stage, self.settings.sqlite)
-        try:
-            backends = Backends(backend, backend, backend, backend, backend)
-            stores = open_stores(key, backends, LocalBlobStore(self.stage / BLOBS_FOLDER))
+        async with self._staged(key) as stores:
             lost = await _without_original(stores)
             embedding = (await stores.meta.get([EMBEDDING_KEY])).get(EMBEDDING_KEY)
-        finally:
-            await backend.close()
         others = [known for known in self.workspaces if known["key"] != key]
         self.workspaces = [*others, {"key": key, "embedding": embedding}]
         return lost
 
+    @asynccontextmanager
+    async def _staged(self, key: str) -> AsyncIterator[Stores]:
+        backend = SQLiteBackend(self.stage, self.settings.sqlite)
+        try:
+            backends = Backends(backend, backend, backend, backend, backend)
+            yield open_stores(key, backends, LocalBlobStore(self.stage / BLOBS_FOLDER))
+        finally:
+            await backend.close()
+
     async def _jobs(self) -> None:
-        """Those under way are put back, for nobody will be working on them."""
+        """Those under way are put back, for nobody will be working on them, and what the server would look after at
+        its start is looked after here: the file holds what `doctor` finds nothing in."""
         await asyncio.to_thread(self._copy, COORDINATION_FILE)
-        if not (self.stage / COORDINATION_FILE).exists():
-            return
         if self.only is not None:
             for table in ("jobs", "progress", "notes"):
                 self._edit(COORDINATION_FILE, f"DELETE FROM {table} WHERE workspace <> ?")
         queue = SQLiteJobQueue(self.stage / COORDINATION_FILE, self.settings.sqlite)
-        await queue.reap(-1.0)
-        await queue.close()
+        try:
+            await queue.reap(-1.0)
+            for known in self.workspaces:
+                async with self._staged(known["key"]) as stores:
+                    faults = await Work(stores, queue, _later).examine()
+                    await Treatment(stores, queue, utc_now).give(faults)
+        finally:
+            await queue.close()
 
     # -- in threads
 
@@ -216,6 +229,11 @@ class _Backup:
             target = self.stage / path.relative_to(self.folder)
             if not target.exists():
                 _link(path, target)
+
+
+def _later() -> datetime:
+    """In the copy no upload is under way."""
+    return utc_now() + timedelta(seconds=2 * ORPHAN_AFTER_S)
 
 
 async def _without_original(stores: Stores) -> list[str]:

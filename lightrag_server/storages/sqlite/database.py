@@ -338,7 +338,7 @@ def refuse_newer(path: Path, stored: int, known: int) -> None:
     """Raise `StorageError` for a file of a later version of this program: it may hold what this one would break."""
     if stored > known:
         raise StorageError(
-            f"the database {path} has the schema version {stored}, and this lightrag-server knows versions up to {known}: "
+            f"the database {path} has the schema version {stored}, and this program knows versions up to {known}: "
             "upgrade lightrag-server, or restore a backup made before the upgrade"
         )
 
