@@ -29,6 +29,7 @@ from lightrag_server.core.folding import (
 )
 from lightrag_server.core.records import Chunk, DocStatus, Document, Pair, Stage
 from lightrag_server.engine import blob_keys, job_kinds
+from lightrag_server.engine.doctor.checkup import Checkup
 from lightrag_server.engine.leftovers import ORPHAN_AFTER_S
 from lightrag_server.engine.stores import Stores, open_stores
 from lightrag_server.engine.texts import Wanted, entity_texts, fact_texts, window_texts
@@ -97,6 +98,7 @@ async def account(working_dir: Path, names: Collection[str], embed: Embed | None
         await _check_vectors(told, stores, chunks, contributions, embed)
         await _check_lexical(told, stores, chunks)
         await _check_blobs(told, stores, documents)
+        await _check_doctor(told, stores, working_dir)
     await _check_jobs(told, working_dir)
     unfinished = working_dir / "blobs" / "unfinished+"
     told.check_same(unfinished.iterdir() if unfinished.exists() else [], [], "unfinished blobs")
@@ -223,6 +225,16 @@ async def _check_blobs(told: Account, stores: Stores, documents: Sequence[Docume
     told.check_same(map(blob_keys.document_of, parsed), (d.id for d in documents), "parsed texts")
     wanted = [*parsed, *(d.blob_key for d in documents)]
     told.check_same(await stores.blobs.list(stores.workspace), wanted, "blobs")
+
+
+async def _check_doctor(told: Account, stores: Stores, working_dir: Path) -> None:
+    """What a doctor finds is a fault, whether or not it is one of those that are counted here."""
+    queue = SQLiteJobQueue(working_dir / "coordination.sqlite", SQLiteSettings())
+    try:
+        report = await Checkup(stores, queue).run()
+    finally:
+        await queue.close()
+    told.faults += [f"doctor: {flaw.kind}: {flaw.count} {flaw.what}, as {flaw.examples}" for flaw in report.flaws]
 
 
 async def _check_jobs(told: Account, working_dir: Path) -> None:
