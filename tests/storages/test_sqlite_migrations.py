@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sqlite3
 import subprocess
@@ -139,7 +140,7 @@ asyncio.run(database.read(lambda c: None))
 """
 
 
-async def test_a_process_that_is_killed_while_it_migrates_leaves_the_old_version(old: Path) -> None:
+def killed_while_it_migrates(old: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", _MIGRATE_FOR_LONG, str(old / FILE)])
     log = old / f"{FILE}-wal"
     deadline = time.monotonic() + 30
@@ -149,6 +150,10 @@ async def test_a_process_that_is_killed_while_it_migrates_leaves_the_old_version
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
+
+
+async def test_a_process_that_is_killed_while_it_migrates_leaves_the_old_version(old: Path) -> None:
+    await asyncio.to_thread(killed_while_it_migrates, old)
     assert version(old) == FIRST
     backend = SQLiteBackend(old, SQLiteSettings())
     assert [d.file_path for d in await backend.doc_status("").find(Filter())] == ["old.txt"]
