@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from lightrag_server.core.lexical import query_terms
 from lightrag_server.errors import StorageError
 from lightrag_server.ports.doc_status import Filter
 from lightrag_server.ports.graph import EntityFilter, Extent
@@ -55,7 +56,7 @@ async def test_what_the_first_schema_holds_is_read_by_every_later_one(old: Path,
     [ada] = (await backend.graph("").entities(["ada harrow"])).values()
     page, _ = await backend.graph("").page_entities(EntityFilter(type=ada.type), Extent(0, 9))
     assert ada in [listed.entity for listed in page]
-    [hit] = await backend.lexical("", "chunks").search(["lighthouse"], 5)
+    [hit] = await backend.lexical("", "chunks").search(query_terms("lighthouse"), 5)
     [item] = (await backend.vectors("", "chunks").get([hit.id])).values()
     assert [h.id for h in await backend.vectors("", "chunks").search(item.vector, 1)] == [hit.id]
     assert await backend.flaws("") == []
