@@ -88,6 +88,8 @@ log = logging.getLogger(__name__)
 COORDINATION_FILE = "coordination.sqlite"
 DIRECTORY_FILE = "directory.sqlite"
 METRICS_FOLDER = "metrics"
+BLOBS_FOLDER = "blobs"
+PROCESSES_FOLDER = "processes"
 
 
 class Duty(Enum):
@@ -120,6 +122,16 @@ class App:
     telemetry: Telemetry
     sampler: Sampler
     notices: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept, without any model and without anybody who works."""
+
+    backends: Backends
+    blobs: BlobStore
+    queue: JobQueue
+    register: Register
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,15 +204,34 @@ async def open_app(settings: Settings, clock: Clock = utc_now, *, duty: Duty = D
         )
 
 
-async def _open_shared(
-    stack: AsyncExitStack, settings: Settings, clock: Clock, telemetry: Telemetry, duty: Duty
-) -> _Shared:
-    """Stores, queue and models, in the order in which they need one another; the stack closes them."""
+@asynccontextmanager
+async def open_kept(settings: Settings, clock: Clock = utc_now) -> AsyncGenerator[Kept]:
+    """For commands that look after the data, whether a server runs or not."""
+    async with AsyncExitStack() as stack:
+        yield await _open_kept(stack, settings, clock)
+
+
+async def _open_kept(stack: AsyncExitStack, settings: Settings, clock: Clock) -> Kept:
     backends = await stack.enter_async_context(open_backends(settings))
     queue = _open_queue(settings)
     stack.push_async_callback(queue.close)
     directory = SQLiteDirectory(settings.server.working_dir / DIRECTORY_FILE, settings.sqlite)
     stack.push_async_callback(directory.close)
+    register = Register(
+        directory,
+        backends.doc_status.workspaces,
+        clock,
+        default=settings.server.workspace,
+        auto_create=settings.server.workspace_auto_create,
+    )
+    return Kept(backends, LocalBlobStore(settings.server.working_dir / BLOBS_FOLDER), queue, register)
+
+
+async def _open_shared(
+    stack: AsyncExitStack, settings: Settings, clock: Clock, telemetry: Telemetry, duty: Duty
+) -> _Shared:
+    """Stores, queue and models, in the order in which they need one another; the stack closes them."""
+    kept = await _open_kept(stack, settings, clock)
     # questions alone need one process, and do not stand back
     compute = Compute(1, niceness=0) if duty is Duty.REQUESTS else Compute(settings.ingest.cpu_workers)
     stack.push_async_callback(compute.close)
@@ -224,16 +255,10 @@ async def _open_shared(
         stack.push_async_callback(reranker.close)
     return _Shared(
         settings=settings,
-        backends=backends,
-        blobs=LocalBlobStore(settings.server.working_dir / "blobs"),
-        queue=queue,
-        register=Register(
-            directory,
-            backends.doc_status.workspaces,
-            clock,
-            default=settings.server.workspace,
-            auto_create=settings.server.workspace_auto_create,
-        ),
+        backends=kept.backends,
+        blobs=kept.blobs,
+        queue=kept.queue,
+        register=kept.register,
         compute=compute,
         llm=llm,
         llm_limiter=llm_limiter,
@@ -283,7 +308,7 @@ def _slots(model: Counting | BatchedEmbedder | SteadyReranker) -> Slots:
 
 async def _open_runner(stack: AsyncExitStack, shared: _Shared, workspaces: Workspaces) -> None:
     """The worker of this process; the stack stops it before anything that it works on is closed."""
-    liveness = Liveness(shared.settings.server.working_dir / "processes")
+    liveness = Liveness(shared.settings.server.working_dir / PROCESSES_FOLDER)
     ingest = shared.settings.ingest
     handlers = Handlers(
         workspaces,

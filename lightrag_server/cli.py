@@ -146,6 +146,27 @@ def evaluate(arguments: Sequence[str]) -> int:
     return run(f"{PROGRAM} eval", arguments)
 
 
+def doctor(arguments: Sequence[str]) -> int:
+    """Look for damage in WORKING_DIR, and mend it."""
+    from lightrag_server.upkeep.doctor import run
+
+    return run(f"{PROGRAM} doctor", arguments)
+
+
+def backup(arguments: Sequence[str]) -> int:
+    """Keep everything of WORKING_DIR in one file."""
+    from lightrag_server.upkeep.backup import run
+
+    return run(f"{PROGRAM} backup", arguments)
+
+
+def restore(arguments: Sequence[str]) -> int:
+    """Bring back what a backup holds."""
+    from lightrag_server.upkeep.restore import run
+
+    return run(f"{PROGRAM} restore", arguments)
+
+
 COMMANDS: dict[str, tuple[str, Command]] = {
     "serve": ("serve the API (the default)", serve),
     "worker": ("work on documents only", worker),
@@ -153,6 +174,9 @@ COMMANDS: dict[str, tuple[str, Command]] = {
     "eval": ("measure retrieval and answers with a file of questions", evaluate),
     "settings": ("show every setting, or write the example files", settings),
     "keys": ("make, list and revoke API keys", keys),
+    "doctor": ("look for damage in the data, and mend it", doctor),
+    "backup": ("keep all data in one file, also while a server runs", backup),
+    "restore": ("bring back the data of a backup", restore),
     "hash-password": ("print the hash of a password for AUTH_ACCOUNTS", hash_password),
 }
 

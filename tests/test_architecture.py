@@ -45,6 +45,8 @@ ALLOWED: dict[str, set[str]] = {
     "fleet": {"banner", "bootstrap", "errors", "pulse", "serving", "settings", "sockets", "working"},
     "mcp_stdio": {"api", "bootstrap", "core", "errors", "settings"},
     "evaluation": {"__init__", "api", "bootstrap", "engine", "core", "ports", "errors", "settings", "logs"},
+    # doctor, backup and restore: commands over the data, beside a server or without one
+    "upkeep": ADAPTER | {"__init__", "access", "bootstrap", "engine", "entrance", "jobs", "bindings", "storages"},
     "cli": {
         "serving",
         "working",
@@ -52,6 +54,7 @@ ALLOWED: dict[str, set[str]] = {
         "mcp_stdio",
         "access_commands",
         "evaluation",
+        "upkeep",
         "settings",
         "errors",
         "logs",

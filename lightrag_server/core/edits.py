@@ -102,6 +102,21 @@ class Import:
     relations: tuple[CreateRelation, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Mend:
+    """Nobody's wish: what was found damaged is put right, by what is stored when its turn comes. Chunks of no document
+    go; the others are written as their texts and contributions have it. Subjects are folded anew. Vectors are made anew
+    where they are called for and go where not: those of windows by id, those of names and facts by id and subject."""
+
+    storage: bool = False
+    """What a storage finds damaged in its own form."""
+    chunk_ids: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
+    windows: tuple[str, ...] = ()
+    names: tuple[tuple[str, str], ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+
+
 EntityEdit = CreateEntity | EditEntity | MergeEntities | SplitEntity | DeleteEntity
 RelationEdit = CreateRelation | EditRelation | DeleteRelation
 Edit = EntityEdit | RelationEdit | Import

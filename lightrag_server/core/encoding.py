@@ -34,7 +34,7 @@ from lightrag_server.core.records import (
     Version,
     Window,
 )
-from lightrag_server.errors import InvalidInput
+from lightrag_server.errors import InvalidInput, StorageCorrupt
 
 Row = dict[str, Any]
 
@@ -48,7 +48,11 @@ def to_bytes(row: Any) -> bytes:
 
 
 def from_bytes(data: bytes | str) -> Any:
-    return orjson.loads(data)
+    """Raises `StorageCorrupt` for what is no JSON."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise StorageCorrupt(f"a stored row cannot be read: {error}") from error
 
 
 def _without_empty(row: Row) -> Row:

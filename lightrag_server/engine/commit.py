@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
-from lightrag_server.core.edits import Edit
+from lightrag_server.core.edits import Edit, Edited, Mend
 from lightrag_server.core.encoding import chunked_from_bytes
 from lightrag_server.core.metrics import STAGE_SECONDS
 from lightrag_server.core.records import DocStatus, Document, Stage
@@ -21,6 +21,7 @@ from lightrag_server.engine import blob_keys, job_kinds, parts
 from lightrag_server.engine.clock import Clock
 from lightrag_server.engine.costs import trace_ended, trace_key, with_usage
 from lightrag_server.engine.curate import Curate
+from lightrag_server.engine.doctor.mending import Mending
 from lightrag_server.engine.edits import Edits
 from lightrag_server.engine.plan import Changes, NewChunk, Planner, Slice
 from lightrag_server.engine.sources import source_of
@@ -61,6 +62,7 @@ class Commit:
         self._queue = queue
         self._planner = Planner(stores, vectorizer)
         self._curate = Curate(stores, clock)
+        self._mending = Mending(stores, vectorizer)
         self._edits = Edits(stores, queue)
         self._embedding_identity = embedding_identity
         self._clock = clock
@@ -180,7 +182,10 @@ class Commit:
             await self._edits.forget_outcomes()
         return None
 
-    async def _carry_out(self, edit_id: str, edit: Edit, fence: int) -> None:
+    async def _carry_out(self, edit_id: str, edit: Edit | Mend, fence: int) -> None:
+        if isinstance(edit, Mend):
+            await self._mend(edit_id, edit, fence)
+            return
         change = await self._curate.change_for(edit)
         changes = await self._planner.plan_change(change)
         async with self._stores.transaction(fence):
@@ -188,6 +193,14 @@ class Commit:
             await self._stores.curated.delete([key for key, row in change.rows.items() if row is None])
             await self._stores.curated.put({key: row for key, row in change.rows.items() if row is not None})
             await self._edits.end(edit_id, change.edited)
+
+    async def _mend(self, edit_id: str, mend: Mend, fence: int) -> None:
+        changes = await self._mending.changes_for(mend)
+        async with self._stores.transaction(fence):
+            if mend.storage:
+                await self._mending.storage()
+            await self._put(changes)
+            await self._edits.end(edit_id, Edited(()))
 
     async def _refuse(self, edit_id: str, error: Exception, fence: int) -> None:
         """An edit that cannot be carried out ends: it must not hold up those behind it."""

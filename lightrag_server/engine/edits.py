@@ -20,6 +20,7 @@ from lightrag_server.core.edits import (
     EditEntity,
     EditRelation,
     Import,
+    Mend,
     MergeEntities,
     SplitEntity,
 )
@@ -43,6 +44,7 @@ _KINDS: dict[str, TypeAdapter[Any]] = {
         EditRelation,
         DeleteRelation,
         Import,
+        Mend,
     )
 }
 _ERRORS: dict[str, type[LightRAGError]] = {error.code: error for error in (NotFound, Conflict, InvalidInput)}
@@ -55,7 +57,7 @@ class Edits:
         self._queue = queue
         self._wake = wake
 
-    async def submit(self, edit: Edit) -> tuple[str, int]:
+    async def submit(self, edit: Edit | Mend) -> tuple[str, int]:
         """Keep an edit and queue it; the id of the edit and of the job that carries it out."""
         edit_id = f"{time.time_ns():020d}-{secrets.token_hex(4)}"
         await self._stores.edits.put({edit_id: {"kind": type(edit).__name__, "edit": asdict(edit)}})
@@ -63,7 +65,7 @@ class Edits:
         self._wake()
         return edit_id, job
 
-    async def pending(self) -> list[tuple[str, Edit]]:
+    async def pending(self) -> list[tuple[str, Edit | Mend]]:
         """In the order in which they were submitted."""
         rows = [(edit_id, row) async for edit_id, row in self._stores.edits.scan()]
         return [(edit_id, _KINDS[row["kind"]].validate_python(row["edit"])) for edit_id, row in rows]

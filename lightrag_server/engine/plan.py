@@ -251,14 +251,14 @@ def _plan_chunks(changes: Changes, piece: Slice, new: Mapping[str, Contributions
         changes.chunks[chunk.id] = chunk_to_row(chunk)
         changes.contributions[chunk.id] = stored_row(item.source, len(chunk.windows), item.prepared.extraction)
         changes.evidence[chunk.id] = new[chunk.id].subjects()
-        changes.lexical.extend(_lexical_items(chunk))
+        changes.lexical.extend(lexical_items(chunk))
         changes.windows.extend(item.prepared.windows)
     changes.stale_chunks = [i for i in piece.removed if i not in new]
     old_windows = {window_id(i, n) for i, stored in old.items() for n in range(stored.windows)}
     changes.stale_windows = old_windows - {item.id for item in changes.lexical}
 
 
-def _lexical_items(chunk: Chunk) -> list[LexicalItem]:
+def lexical_items(chunk: Chunk) -> list[LexicalItem]:
     head = " ".join(chunk.headings)
     return [
         LexicalItem(window_id(chunk.id, n), chunk.id, f"{head} {chunk.window_text(w)}")

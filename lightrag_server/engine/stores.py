@@ -38,8 +38,9 @@ class Stores:
     graph: GraphStore
 
     @asynccontextmanager
-    async def transaction(self, fence: int) -> AsyncGenerator[None]:
-        """One atomic write over all stores of each backend. Raises `JobLost` when a later holder was seen."""
+    async def transaction(self, fence: int | None = None) -> AsyncGenerator[None]:
+        """One atomic write over all stores of each backend; reads in it see no other's writes. Raises `JobLost` when a
+        later holder of the fence was seen."""
         async with AsyncExitStack() as stack:
             for backend in reversed(self.backends.distinct()):
                 await stack.enter_async_context(backend.transaction(self.workspace, fence))

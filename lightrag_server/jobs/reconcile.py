@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from lightrag_server.core.records import Document, Stage
-from lightrag_server.engine import blob_keys, job_kinds
+from lightrag_server.engine import job_kinds
 from lightrag_server.engine.clock import Clock
+from lightrag_server.engine.leftovers import left_parts, orphans
 from lightrag_server.engine.stores import Stores
 from lightrag_server.engine.workspace import Workspace, Workspaces
 from lightrag_server.ports.doc_status import Filter
 from lightrag_server.ports.jobs import JobQueue, NewJob
 
-ORPHAN_AFTER_S = 60
-"""An upload under way keeps its bytes before its row; after this long no row is coming."""
 SWEEP_EVERY = 60
 """Looking at every document is for the second round, a minute after the start, and then for one in so many."""
 
 _UNFINISHED = frozenset({Stage.ACCEPTED, Stage.PREPARED, Stage.DELETING})
-_MAY_HAVE_PARTS = (Stage.ACCEPTED, Stage.PREPARED, Stage.FAILED, Stage.DELETING)
 
 
 class Reconcile:
@@ -86,28 +84,11 @@ def _jobs_for(workspace: str, documents: list[Document], *, has_edits: bool) -> 
 
 
 async def remove_parts(stores: Stores) -> None:
-    """Parts of documents that are committed or gone, and of acceptances that were given up."""
-    names = await stores.blobs.list(stores.workspace, blob_keys.PREPARED)
-    documents = await stores.documents.get({blob_keys.document_of(name) for name in names})
-    due = {
-        blob_keys.parts(document.id, document.blob_key)
-        for document in documents.values()
-        if document.stage in _MAY_HAVE_PARTS and document.blob_key
-    }
-    await _remove(stores, {folder for name in names if (folder := name.rpartition("/")[0] + "/") not in due})
+    await _remove(stores, await left_parts(stores))
 
 
 async def remove_orphans(stores: Stores, now: int) -> None:
-    """Originals and parsed texts that no document names, the former once they are old enough. Of a document that is
-    worked on nothing is removed: a commit under way may be about to name it."""
-    originals = await stores.blobs.list(stores.workspace, blob_keys.ORIGINALS)
-    old = [key for key in originals if blob_keys.stamp_of(key) <= now - ORPHAN_AFTER_S]
-    parsed = await stores.blobs.list(stores.workspace, blob_keys.PARSED)
-    documents = await stores.documents.get({blob_keys.document_of(key) for key in (*old, *parsed)})
-    named = {blob_keys.acceptance_of(d.blob_key) for d in documents.values() if d.blob_key}
-    at_work = {d.id for d in documents.values() if d.stage in _UNFINISHED}
-    orphans = [key for key in (*old, *parsed) if blob_keys.acceptance_of(key) not in named]
-    await _remove(stores, [key for key in orphans if blob_keys.document_of(key) not in at_work])
+    await _remove(stores, await orphans(stores, now))
 
 
 async def _remove(stores: Stores, keys: Collection[str]) -> None:

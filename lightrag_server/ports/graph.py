@@ -126,6 +126,10 @@ class GraphStore(Protocol):
         """All edges once, in the store's order; otherwise as `scan_entities`."""
         ...
 
+    def scan_chunk_ids(self) -> AsyncIterator[list[str]]:
+        """All chunks that have evidence, in id order; otherwise as `scan_entities`."""
+        ...
+
     async def subgraph(self, key: str | None, max_depth: int, max_nodes: int) -> Subgraph:
         """Breadth first from `key`, neighbours by degree; with None the nodes of highest degree. Relations are those
         between the nodes returned. An unknown key gives an empty subgraph."""

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,6 +34,13 @@ class LexicalStore(Protocol):
 
     async def delete(self, ids: Collection[str]) -> None: ...
 
+    async def missing(self, ids: Collection[str]) -> set[str]: ...
+
     async def count(self) -> int: ...
+
+    def scan_ids(self) -> AsyncIterator[list[str]]:
+        """The ids of all items once, in the store's order and in batches; bounded memory. What changes meanwhile may be
+        seen or not."""
+        ...
 
     async def clear(self) -> None: ...

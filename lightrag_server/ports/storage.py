@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from lightrag_server.ports.doc_status import DocStatusStore
 from lightrag_server.ports.graph import GraphStore
@@ -64,6 +64,33 @@ class Backend(Protocol):
 
     async def drop(self, workspace: str) -> None:
         """Remove everything of a workspace from this backend."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """Something wrong with the form in which a backend keeps data. `kind` is a stable word, `what` a phrase in the
+    plural; `remedy` says what mends it, and `can_mend` whether `SelfChecking.mend` does."""
+
+    kind: str
+    what: str
+    count: int
+    examples: tuple[str, ...]
+    remedy: str
+    can_mend: bool = True
+
+
+@runtime_checkable
+class SelfChecking(Protocol):
+    """A backend that can look for torn files and other flaws below what its stores show."""
+
+    async def flaws(self, workspace: str) -> list[Flaw]:
+        """Costs a reading of everything; nothing is changed."""
+        ...
+
+    async def mend(self, workspace: str) -> None:
+        """Mend what can be mended without knowing what the rows mean. Rows that cannot be read and can be made anew go.
+        Inside `transaction`, all or nothing."""
         ...
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,6 +51,11 @@ class VectorStore(Protocol):
     async def delete(self, ids: Collection[str]) -> None: ...
 
     async def count(self) -> int: ...
+
+    def scan(self) -> AsyncIterator[list[VectorItem]]:
+        """All items once, in the store's order and in batches; bounded memory. What changes meanwhile may be seen or
+        not."""
+        ...
 
     async def clear(self) -> None:
         """Afterwards vectors of any dimension are accepted."""

@@ -129,6 +129,10 @@ class MemoryGraphStore:
         for start in range(0, len(pairs), SCAN_ROWS):
             yield [stored[pair] for pair in pairs[start : start + SCAN_ROWS] if pair in stored]
 
+    async def scan_chunk_ids(self) -> AsyncIterator[list[str]]:
+        if ids := sorted(self._cell.space.evidence):
+            yield ids
+
     async def subgraph(self, key: str | None, max_depth: int, max_nodes: int) -> Subgraph:
         space = self._cell.space
         reached = _reached(space, key, max_depth, max_nodes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -61,6 +61,10 @@ class MemoryVectorStore:
     async def count(self) -> int:
         return len(self._items)
 
+    async def scan(self) -> AsyncIterator[list[VectorItem]]:
+        if items := list(self._items.values()):
+            yield items
+
     async def clear(self) -> None:
         async with self._cell.writing() as space:
             space.vectors.pop(self._namespace, None)
@@ -98,8 +102,15 @@ class MemoryLexicalStore:
             for i in ids:
                 space.lexical[self._namespace].pop(i, None)
 
+    async def missing(self, ids: Collection[str]) -> set[str]:
+        return set(ids) - self._items.keys()
+
     async def count(self) -> int:
         return len(self._items)
+
+    async def scan_ids(self) -> AsyncIterator[list[str]]:
+        if ids := list(self._items):
+            yield ids
 
     async def clear(self) -> None:
         async with self._cell.writing() as space:

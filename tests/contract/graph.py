@@ -278,6 +278,14 @@ class GraphContract:
         assert await store.counts() == GraphCounts(1, 0, 1)
         assert (await store.expand(keys[:1], 5))[keys[0]].degree == 0
 
+    async def test_a_scan_gives_every_chunk_with_evidence_once(self, store: GraphStore) -> None:
+        assert [batch async for batch in store.scan_chunk_ids()] == []
+        keys = [f"c{n:04}" for n in range(1_200)]
+        await store.put(evidence={key: ["a"] for key in keys})
+        await store.delete(chunk_ids=["c0007"])
+        found = [chunk_id async for batch in store.scan_chunk_ids() for chunk_id in batch]
+        assert found == [key for key in keys if key != "c0007"]
+
     async def test_clear(self, store: GraphStore) -> None:
         await store.put(entities_of("ab"), [relation("a", "b")], {"c": ["a"]})
         await store.clear()

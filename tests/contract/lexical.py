@@ -142,3 +142,14 @@ class LexicalContract:
         hits = await empty.search(terms("lantern harbour"), 15)
         assert {hit.id for hit in hits[:10]} == {f"p{n}" for n in range(0, 8000, 800)}
         assert hits[9].score > hits[10].score
+
+    async def test_a_scan_gives_every_id_once(self, empty: LexicalStore, backend: Backend) -> None:
+        assert [batch async for batch in empty.scan_ids()] == []
+        assert await empty.missing(["a"]) == {"a"}
+        assert await empty.missing([]) == set()
+        await backend.lexical("", "others").put([LexicalItem("other", "r", "another place")])
+        await empty.put([LexicalItem(f"w{n}", "r", f"place {n}") for n in range(2_500)])
+        await empty.delete(["w7"])
+        ids = [id_ async for batch in empty.scan_ids() for id_ in batch]
+        assert sorted(ids) == sorted(f"w{n}" for n in range(2_500) if n != 7)
+        assert await empty.missing(["w6", "w7", "other"]) == {"w7", "other"}

@@ -133,3 +133,17 @@ class VectorsContract:
         found = await store.get(ODD_IDS)
         assert {i: item.ref for i, item in found.items()} == {i: f"ref {i}" for i in ODD_IDS}
         assert [(await store.search(v, 1))[0].id for v in vectors] == list(ODD_IDS)
+
+    async def test_a_scan_gives_every_item_once(self, store: VectorStore, backend: Backend) -> None:
+        assert [batch async for batch in store.scan()] == []
+        vectors = random_units(3_000, 8)
+        await store.put([VectorItem(f"v{n}", f"r{n}", vector) for n, vector in enumerate(vectors)])
+        await backend.vectors("", "others").put([VectorItem("other", "r", unit(1, 0))])
+        others = [item.id async for batch in backend.vectors("", "others").scan() for item in batch]
+        assert others == ["other"]
+        await store.delete(["v7"])
+        items = [item async for batch in store.scan() for item in batch]
+        assert sorted(item.id for item in items) == sorted(f"v{n}" for n in range(3_000) if n != 7)
+        seen = {item.id: item for item in items}
+        assert seen["v11"].ref == "r11"
+        assert np.abs(seen["v11"].vector - vectors[11]).max() <= TOLERANCE

@@ -1,29 +1,163 @@
+"""From the first schema on: data of any version is read by this one, and nothing is left half-way."""
+
 from __future__ import annotations
 
+import asyncio
+import signal
 import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
 from pathlib import Path
 
-from lightrag_server.core.encoding import entity_to_row, to_bytes
+import pytest
+
+from lightrag_server.core.lexical import query_terms
+from lightrag_server.errors import StorageError
+from lightrag_server.ports.doc_status import Filter
 from lightrag_server.ports.graph import EntityFilter, Extent
 from lightrag_server.settings.storages import SQLiteSettings
-from lightrag_server.storages.sqlite import schema
 from lightrag_server.storages.sqlite.backend import MIGRATIONS, SQLiteBackend, file_stem
-from tests.contract.values import entity
+from tests.server import running
+
+FIRST_SCHEMA = Path(__file__).with_name("first_schema.sql")
+FIRST = 4
+FILE = f"{file_stem('')}.sqlite"
 
 
-async def test_entities_of_an_older_file_are_found_by_their_type(tmp_path: Path) -> None:
-    """The column came later; its values are taken from the rows."""
-    before = MIGRATIONS.index(schema.ENTITY_TYPES)
-    with sqlite3.connect(tmp_path / f"{file_stem('')}.sqlite") as old:
-        for script in MIGRATIONS[:before]:
-            old.executescript(script)
-        old.execute(f"PRAGMA user_version = {before}")
-        old.execute("INSERT INTO nodes (id, key) VALUES (1, 'a')")
-        row = to_bytes(entity_to_row(entity("a")))
-        old.execute("INSERT INTO entities (id, name, degree, data) VALUES (1, 'A', 0, ?)", (row,))
-    old.close()
-    backend = SQLiteBackend(tmp_path, SQLiteSettings())
-    store = backend.graph("")
-    page, total = await store.page_entities(EntityFilter(type="THING"), Extent(0, 9))
-    assert ([listed.entity for listed in page], total) == ([entity("a")], 1)
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A folder with a workspace of the first schema."""
+    with closing(sqlite3.connect(tmp_path / FILE)) as connection:
+        connection.executescript(FIRST_SCHEMA.read_text(encoding="utf-8"))
+    return tmp_path
+
+
+def version(folder: Path) -> int:
+    with closing(sqlite3.connect(folder / FILE)) as connection:
+        return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+@pytest.mark.parametrize("steps", range(FIRST, len(MIGRATIONS) + 1))
+async def test_what_the_first_schema_holds_is_read_by_every_later_one(old: Path, steps: int) -> None:
+    """Also when some of the steps were taken by a version between."""
+    with closing(sqlite3.connect(old / FILE)) as connection:
+        for script in MIGRATIONS[FIRST:steps]:
+            connection.executescript(script)
+        connection.execute(f"PRAGMA user_version = {steps}")
+    backend = SQLiteBackend(old, SQLiteSettings())
+    await backend.open()
+    [document] = await backend.doc_status("").find(Filter(is_enabled=True))
+    assert (document.file_path, len(document.chunk_ids)) == ("old.txt", 1)
+    assert len(await backend.kv("", "contributions").get(document.chunk_ids)) == 1
+    names = await backend.graph("").labels()
+    assert "Ada Harrow" in names
+    [ada] = (await backend.graph("").entities(["ada harrow"])).values()
+    page, _ = await backend.graph("").page_entities(EntityFilter(type=ada.type), Extent(0, 9))
+    assert ada in [listed.entity for listed in page]
+    [hit] = await backend.lexical("", "chunks").search(query_terms("lighthouse"), 5)
+    [item] = (await backend.vectors("", "chunks").get([hit.id])).values()
+    assert [h.id for h in await backend.vectors("", "chunks").search(item.vector, 1)] == [hit.id]
+    assert await backend.flaws("") == []
     await backend.close()
+    assert version(old) == len(MIGRATIONS)
+
+
+async def test_a_file_of_a_later_version_is_refused_and_left_alone(old: Path) -> None:
+    later = len(MIGRATIONS) + 3
+    with closing(sqlite3.connect(old / FILE)) as connection:
+        connection.execute(f"PRAGMA user_version = {later}")
+    backend = SQLiteBackend(old, SQLiteSettings())
+    with pytest.raises(StorageError, match=rf"{FILE} has the schema version {later}.*up to {len(MIGRATIONS)}: upgrade"):
+        await backend.open()
+    with pytest.raises(StorageError, match="upgrade"):
+        await backend.doc_status("").counts()
+    await backend.close()
+    assert version(old) == later
+
+
+def test_a_server_does_not_start_on_the_data_of_a_later_version(tmp_path: Path) -> None:
+    """Of whichever workspace and whichever file."""
+    for name in ("w-other.sqlite", "coordination.sqlite"):
+        folder = tmp_path / name.removesuffix(".sqlite")
+        (folder / "rag_storage").mkdir(parents=True)
+        with closing(sqlite3.connect(folder / "rag_storage" / name)) as connection:
+            connection.execute("PRAGMA user_version = 99")
+        with running(folder) as server:
+            assert server.process.wait(30) == 1
+        assert f"{name} has the schema version 99" in server.text
+        assert "upgrade" in server.text
+        assert "Traceback" not in server.text
+
+
+_OPEN = """
+import asyncio, sys
+from pathlib import Path
+from lightrag_server.ports.doc_status import Filter
+from lightrag_server.settings.storages import SQLiteSettings
+from lightrag_server.storages.sqlite.backend import SQLiteBackend
+
+async def main():
+    backend = SQLiteBackend(Path(sys.argv[1]), SQLiteSettings())
+    sys.stdin.readline()
+    print([d.file_path for d in await backend.doc_status("").find(Filter())])
+    await backend.close()
+
+asyncio.run(main())
+"""
+
+
+def test_processes_that_migrate_at_once_do_it_once(old: Path) -> None:
+    command = [sys.executable, "-c", _OPEN, str(old)]
+    processes = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    answers = [process.communicate(timeout=60) for process in processes]
+    assert [out for out, _ in answers] == ["['old.txt']\n"] * 4, answers
+    assert version(old) == len(MIGRATIONS)
+
+
+_MIGRATE_FOR_LONG = """
+import asyncio, sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from lightrag_server.settings.storages import SQLiteSettings
+from lightrag_server.storages.sqlite.backend import MIGRATIONS
+from lightrag_server.storages.sqlite.database import Database
+
+LONG = '''
+CREATE TABLE halfway (n INTEGER);
+DELETE FROM documents;
+INSERT INTO halfway WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c;
+'''
+database = Database(Path(sys.argv[1]), [*MIGRATIONS, LONG], SQLiteSettings(), ThreadPoolExecutor(1))
+asyncio.run(database.read(lambda c: None))
+"""
+
+
+def killed_while_it_migrates(old: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", _MIGRATE_FOR_LONG, str(old / FILE)])
+    log = old / f"{FILE}-wal"
+    deadline = time.monotonic() + 30
+    while not log.exists() or log.stat().st_size < 10_000_000:  # what does not fit into memory is written
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+async def test_a_process_that_is_killed_while_it_migrates_leaves_the_old_version(old: Path) -> None:
+    await asyncio.to_thread(killed_while_it_migrates, old)
+    assert version(old) == FIRST
+    backend = SQLiteBackend(old, SQLiteSettings())
+    assert [d.file_path for d in await backend.doc_status("").find(Filter())] == ["old.txt"]
+    await backend.close()
+    with closing(sqlite3.connect(old / FILE)) as connection:
+        assert not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'halfway'").fetchone()

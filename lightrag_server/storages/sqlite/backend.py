@@ -11,17 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from lightrag_server.errors import InvalidInput, JobLost, StorageUnavailable
-from lightrag_server.ports.storage import Capabilities
+from lightrag_server.errors import InvalidInput, JobLost, StorageCorrupt, StorageUnavailable
+from lightrag_server.ports.storage import Capabilities, Flaw
 from lightrag_server.settings.storages import SQLiteSettings
-from lightrag_server.storages.sqlite import lexical, schema
-from lightrag_server.storages.sqlite.database import Database
+from lightrag_server.storages.sqlite import checks, lexical, schema
+from lightrag_server.storages.sqlite.database import Database, refuse_newer, version_in_file
 from lightrag_server.storages.sqlite.doc_status import SQLiteDocStatusStore
 from lightrag_server.storages.sqlite.graph import SQLiteGraphStore
 from lightrag_server.storages.sqlite.graph_writes import TABLES as GRAPH_TABLES
 from lightrag_server.storages.sqlite.kv import SQLiteKVStore
 from lightrag_server.storages.sqlite.lexical import SQLiteLexicalStore
-from lightrag_server.storages.sqlite.vectors import VECTOR_SCHEMA, SQLiteVectorStore
+from lightrag_server.storages.sqlite.vectors import VECTOR_SCHEMA, SQLiteVectorStore, namespaces_of
 
 MIGRATIONS = (schema.ROWS, schema.GRAPH, schema.LEXICAL, VECTOR_SCHEMA, schema.DOCUMENT_CONDITIONS, schema.ENTITY_TYPES)
 SUFFIX = ".sqlite"
@@ -59,7 +59,9 @@ class SQLiteBackend:
         self._databases: dict[str, Database] = {}
 
     async def open(self) -> None:
+        """Raises `StorageError` when any workspace was written by a later version, whether or not it is used."""
         await asyncio.to_thread(self._folder.mkdir, parents=True, exist_ok=True)
+        await asyncio.to_thread(self._refuse_newer)
 
     async def close(self) -> None:
         for database in self._databases.values():
@@ -98,7 +100,15 @@ class SQLiteBackend:
     async def workspaces(self) -> list[str]:
         stems = await asyncio.to_thread(lambda: [path.stem for path in self._folder.glob("*" + SUFFIX)])
         names = sorted(name for name in map(workspace_of, stems) if name is not None)
-        return [name for name in names if await self._database(name).read(_holds_anything)]
+        return [name for name in names if await self._holds_anything(name)]
+
+    async def _holds_anything(self, workspace: str) -> bool:
+        """A file that cannot be read held something: one that is torn hides no other."""
+        try:
+            return await self._database(workspace).read(_holds_anything)
+        except StorageCorrupt as error:
+            log.warning("%s", error)
+            return True
 
     async def drop(self, workspace: str) -> None:
         """The file stays, for others may have it open, and so does the fence; the rest of its pages are given back."""
@@ -107,6 +117,43 @@ class SQLiteBackend:
         await asyncio.to_thread(shutil.rmtree, self._cache_folder(workspace), ignore_errors=True)
         if not database.in_transaction:
             await self._compact(database)
+
+    async def flaws(self, workspace: str) -> list[Flaw]:
+        database = self._database(workspace)
+        if not await asyncio.to_thread(database.path.exists):
+            return []
+        found = await database.read(checks.flaws)
+        if all(flaw.can_mend for flaw in found):
+            found += await self._flaws_of_searches(workspace)
+        return found
+
+    async def _flaws_of_searches(self, workspace: str) -> list[Flaw]:
+        """Of the lexical index as FTS5 sees it, and of the vector caches, which are no data."""
+        found: list[Flaw] = []
+        if not await self._database(workspace).write(lexical.index_is_sound):
+            found.append(Flaw("torn-lexical", "lexical indexes that are damaged", 1, (), "they are made anew"))
+        database = self._database(workspace)
+        is_readable = not await database.read(checks.torn_vectors)
+        namespaces = await database.read(namespaces_of) if is_readable else []
+        if torn := [name for name in namespaces if await self.vectors(workspace, name).cache_is_torn()]:
+            what, remedy = "caches of vectors that are damaged", "they are made anew by the next search"
+            found.append(Flaw("torn-caches", what, len(torn), tuple(torn), remedy))
+        return found
+
+    async def mend(self, workspace: str) -> None:
+        database = self._database(workspace)
+        for namespace, ids in (await database.read(checks.torn_vectors)).items():
+            await self.vectors(workspace, namespace).delete(ids)
+        await database.write(checks.mend)
+        for namespace in await database.read(namespaces_of):
+            store = self.vectors(workspace, namespace)
+            if await store.cache_is_torn():
+                store.forget_cache()
+
+    def _refuse_newer(self) -> None:
+        for path in self._folder.glob("*" + SUFFIX):
+            if workspace_of(path.stem) is not None:
+                refuse_newer(path, version_in_file(path), len(MIGRATIONS))
 
     async def _compact(self, database: Database) -> None:
         try:

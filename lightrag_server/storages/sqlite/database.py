@@ -22,9 +22,11 @@ from lightrag_server.settings.storages import SQLiteSettings
 
 T = TypeVar("T")
 Statement = Callable[[sqlite3.Connection], T]
+"""Reads rows to their end before it makes sense of them: a row that cannot be read must leave no statement open."""
 
 _UNAVAILABLE = ("locked", "busy", "full", "disk i/o", "readonly", "unable to open")
 _CORRUPT = ("malformed", "not a database", "corrupt")
+_HEADER_BYTES = 100
 WAL_PAGES_BEFORE_CHECKPOINT = 4000
 WAL_RETRY_S = 0.02
 MAPPED_BYTES = 1 << 30
@@ -307,10 +309,12 @@ class Database:
                 time.sleep(WAL_RETRY_S)
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
-        if self._version(connection) >= len(self._migrations):
+        if self._version(connection) == len(self._migrations):
             return
         connection.execute("BEGIN IMMEDIATE")
         try:
+            # another process may have been faster
+            refuse_newer(self.path, self._version(connection), len(self._migrations))
             for number in range(self._version(connection), len(self._migrations)):
                 for statement in _statements(self._migrations[number]):
                     connection.execute(statement)
@@ -330,6 +334,22 @@ class Database:
         self._all.clear()
         self._idle.clear()
         self._writer = None
+
+
+def refuse_newer(path: Path, stored: int, known: int) -> None:
+    """Raise `StorageError` for a file of a later version of this program: it may hold what this one would break."""
+    if stored > known:
+        raise StorageError(
+            f"the database {path} has the schema version {stored}, and this program knows versions up to {known}: "
+            "upgrade lightrag-server, or restore a backup made before the upgrade"
+        )
+
+
+def version_in_file(path: Path) -> int:
+    """The schema version without opening the database: that of its last checkpoint. 0 for what is no database."""
+    with path.open("rb") as file:
+        head = file.read(_HEADER_BYTES)
+    return int.from_bytes(head[60:64], "big") if head.startswith(b"SQLite format 3") else 0
 
 
 def _add_functions(connection: sqlite3.Connection) -> None:

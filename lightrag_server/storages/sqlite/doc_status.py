@@ -117,7 +117,7 @@ def _row(document: Document) -> tuple[Any, ...]:
 
 
 def _documents(cursor: sqlite3.Cursor) -> list[Document]:
-    return [document_from_row(from_bytes(data)) for (data,) in cursor]
+    return [document_from_row(from_bytes(data)) for (data,) in cursor.fetchall()]
 
 
 def _conditions(where: Filter) -> tuple[list[str], list[Any]]:

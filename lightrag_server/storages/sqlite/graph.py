@@ -11,6 +11,7 @@ from lightrag_server.ports.graph import EntityFilter, Expansion, Extent, GraphCo
 from lightrag_server.storages.sqlite.arrays import id_array, text_array
 from lightrag_server.storages.sqlite.database import Database
 from lightrag_server.storages.sqlite.graph_lists import (
+    next_chunk_ids,
     next_entities,
     next_relations,
     page_entities,
@@ -169,6 +170,12 @@ class SQLiteGraphStore:
             yield batch
             batch, last = await self._database.read(lambda c, last=last: next_relations(c, last))
 
+    async def scan_chunk_ids(self) -> AsyncIterator[list[str]]:
+        batch = await self._database.read(lambda c: next_chunk_ids(c, ""))
+        while batch:
+            yield batch
+            batch = await self._database.read(lambda c, last=batch[-1]: next_chunk_ids(c, last))
+
     async def subgraph(self, key: str | None, max_depth: int, max_nodes: int) -> Subgraph:
         return await self._database.read(lambda c: subgraph(c, key, max_depth, max_nodes))
 
@@ -180,7 +187,7 @@ class SQLiteGraphStore:
 
 
 def _entities(rows: sqlite3.Cursor) -> list[Entity]:
-    return [entity_from_row(from_bytes(data)) for (data,) in rows]
+    return [entity_from_row(from_bytes(data)) for (data,) in rows.fetchall()]
 
 
 def _told_by(connection: sqlite3.Connection, numbers: Collection[int], limit: int | None) -> dict[int, list[str]]:

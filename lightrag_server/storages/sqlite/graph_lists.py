@@ -32,6 +32,7 @@ _EDGES_OF = (
     " ORDER BY weight DESC, key LIMIT :limit OFFSET :offset"
 )
 _NEXT_ENTITIES = "SELECT data FROM nodes JOIN entities USING (id) WHERE key > ? ORDER BY key LIMIT ?"
+_NEXT_CHUNK_IDS = "SELECT chunk_id FROM chunks WHERE chunk_id > ? ORDER BY chunk_id LIMIT ?"
 _NEXT_RELATIONS = "SELECT id, data FROM relations WHERE id > ? ORDER BY id LIMIT ?"
 
 
@@ -67,7 +68,7 @@ def page_relations(connection: sqlite3.Connection, extent: Extent, of: str | Non
 
 def next_entities(connection: sqlite3.Connection, above: str) -> list[Entity]:
     """A batch of entities behind this key, in key order; no key is empty."""
-    return [_entity(data) for (data,) in connection.execute(_NEXT_ENTITIES, (above, SCAN_ROWS))]
+    return [_entity(data) for (data,) in connection.execute(_NEXT_ENTITIES, (above, SCAN_ROWS)).fetchall()]
 
 
 def next_relations(connection: sqlite3.Connection, above: int) -> tuple[list[Relation], int]:
@@ -76,8 +77,13 @@ def next_relations(connection: sqlite3.Connection, above: int) -> tuple[list[Rel
     return [_relation(data) for _, data in rows], rows[-1][0] if rows else above
 
 
+def next_chunk_ids(connection: sqlite3.Connection, above: str) -> list[str]:
+    """A batch of the chunks behind this id that have evidence, in id order."""
+    return [chunk_id for (chunk_id,) in connection.execute(_NEXT_CHUNK_IDS, (above, SCAN_ROWS))]
+
+
 def relations_by_id(connection: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, Relation]:
-    return {n: _relation(data) for n, data in connection.execute(_RELATIONS, (id_array(numbers),))}
+    return {n: _relation(data) for n, data in connection.execute(_RELATIONS, (id_array(numbers),)).fetchall()}
 
 
 def _matching(where: EntityFilter) -> tuple[str, dict[str, str]]:

@@ -32,7 +32,7 @@ class SQLiteKVStore:
             return {}
         wanted = text_array(keys)
         return await self._database.read(
-            lambda c: {key: from_bytes(value) for key, value in c.execute(_GET, (self._namespace, wanted))}
+            lambda c: {key: from_bytes(value) for key, value in c.execute(_GET, (self._namespace, wanted)).fetchall()}
         )
 
     async def put(self, rows: Mapping[str, Row]) -> None:
@@ -71,7 +71,7 @@ class SQLiteKVStore:
     async def _page(self, above: str, start: str, prefix: str) -> list[tuple[str, Row]]:
         statement, values = _SCAN.format(above=above), (self._namespace, start, _end_of(prefix), SCAN_ROWS)
         return await self._database.read(
-            lambda c: [(key, from_bytes(value)) for key, value in c.execute(statement, values)]
+            lambda c: [(key, from_bytes(value)) for key, value in c.execute(statement, values).fetchall()]
         )
 
     async def count(self) -> int:

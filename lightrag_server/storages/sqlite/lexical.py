@@ -12,7 +12,7 @@ import asyncio
 import math
 import sqlite3
 import zlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
@@ -33,6 +33,7 @@ COUNTED_ANEW = 1.1
 K1, B = 1.2, 0.75
 """Of BM25, as FTS5 has them."""
 LEAST_WEIGHT = 1e-6
+SCAN_ROWS = 1000
 _EVERYWHERE = "*"
 """Stands at the head of the terms of every item, so that none is without any; analysis never makes it."""
 
@@ -50,6 +51,8 @@ _SEARCH = (
 )
 _AVERAGES = "SELECT block FROM lexical_{number}_data WHERE id = 1"
 _STORED = "SELECT row, id, ref, terms FROM lexical_items WHERE namespace = ? AND id IN (SELECT value FROM json_each(?))"
+_PRESENT = "SELECT id FROM lexical_items WHERE namespace = ? AND id IN (SELECT value FROM json_each(?))"
+_NEXT = "SELECT id FROM lexical_items WHERE namespace = ? AND id > ? ORDER BY id LIMIT ?"
 _LAST_ROW = "SELECT coalesce(max(row), 0) FROM lexical_items"
 _ADD_ITEM = "INSERT INTO lexical_items (row, namespace, id, ref, terms) VALUES (?, ?, ?, ?, ?)"
 _ADD_TERMS = "INSERT INTO lexical_{number} (rowid, terms) VALUES (?, ?)"
@@ -61,6 +64,14 @@ _FORGET = (
     "DELETE FROM lexical_items WHERE namespace = {number}",
     "DELETE FROM lexical_namespaces WHERE id = {number}",
 )
+_NOT_INDEXED = (
+    "SELECT id FROM lexical_items WHERE namespace = {number} AND row NOT IN (SELECT id FROM lexical_{number}_docsize)"
+)
+_NOT_KEPT = (
+    "SELECT id FROM lexical_{number}_docsize WHERE id NOT IN (SELECT row FROM lexical_items WHERE namespace = {number})"
+)
+_CHECK_INDEX = "INSERT INTO lexical_{number} (lexical_{number}) VALUES ('integrity-check')"
+_DELETE_BY_ID = "DELETE FROM lexical_items WHERE namespace = ? AND id IN (SELECT value FROM json_each(?))"
 _COUNT = "SELECT count(*) FROM lexical_items WHERE namespace = ?"
 
 
@@ -133,6 +144,27 @@ class SQLiteLexicalStore:
 
         await self._database.write(write)
 
+    async def missing(self, ids: Collection[str]) -> set[str]:
+        if not ids:
+            return set()
+        wanted = text_array(ids)
+
+        def read(connection: sqlite3.Connection) -> set[str]:
+            number = _number(connection, self._namespace)
+            return {id for (id,) in connection.execute(_PRESENT, (number, wanted))}
+
+        return set(ids) - await self._database.read(read)
+
+    async def scan_ids(self) -> AsyncIterator[list[str]]:
+        batch = await self._database.read(lambda c: self._next(c, ""))
+        while batch:
+            yield batch
+            batch = await self._database.read(lambda c, last=batch[-1]: self._next(c, last))
+
+    def _next(self, connection: sqlite3.Connection, above: str) -> list[str]:
+        values = (_number(connection, self._namespace), above, SCAN_ROWS)
+        return [id for (id,) in connection.execute(_NEXT, values)]
+
     async def count(self) -> int:
         def read(connection: sqlite3.Connection) -> int:
             number = _number(connection, self._namespace)
@@ -152,6 +184,56 @@ class SQLiteLexicalStore:
 def clear_all(connection: sqlite3.Connection) -> None:
     for (number,) in connection.execute("SELECT id FROM lexical_namespaces").fetchall():
         _forget(connection, number)
+
+
+def flawed_items(connection: sqlite3.Connection) -> list[str]:
+    """Items whose index lacks them or holds something else than their terms, or whose terms cannot be read."""
+    found: list[str] = []
+    for (number,) in connection.execute("SELECT id FROM lexical_namespaces").fetchall():
+        found += [id for (id,) in connection.execute(_NOT_INDEXED.format(number=number))]
+        found += [f"row {row} of the index" for (row,) in connection.execute(_NOT_KEPT.format(number=number))]
+        found += _unreadable_items(connection, number)
+    return found
+
+
+def index_is_sound(connection: sqlite3.Connection) -> bool:
+    """Asked of FTS5, which takes it for a write."""
+    for (number,) in connection.execute("SELECT id FROM lexical_namespaces").fetchall():
+        try:
+            connection.execute(_CHECK_INDEX.format(number=number))
+        except sqlite3.DatabaseError as error:
+            if "malformed" not in str(error):
+                raise
+            return False
+    return True
+
+
+def rebuild(connection: sqlite3.Connection) -> None:
+    """Make every index anew from the terms that lie beside it; items whose terms cannot be read go."""
+    for (number,) in connection.execute("SELECT id FROM lexical_namespaces").fetchall():
+        gone = text_array(_unreadable_items(connection, number))
+        connection.execute(_DELETE_BY_ID, (number, gone))
+        for statement in _FORGET[:2]:
+            connection.execute(statement.format(number=number))
+        connection.execute(_CREATE_INDEX.format(number=number))
+        connection.execute(_CREATE_VOCABULARY.format(number=number))
+        rows = connection.execute("SELECT row, terms FROM lexical_items WHERE namespace = ? ORDER BY row", (number,))
+        while batch := rows.fetchmany(SCAN_ROWS):
+            texts = ((row, _unpacked(packed)) for row, packed in batch)
+            connection.executemany(_ADD_TERMS.format(number=number), texts)
+
+
+def _unreadable_items(connection: sqlite3.Connection, number: int) -> list[str]:
+    rows = connection.execute("SELECT id, terms FROM lexical_items WHERE namespace = ?", (number,))
+    return [id for id, packed in rows if not _is_readable(packed)]
+
+
+def _is_readable(packed: bytes) -> bool:
+    try:
+        _unpacked(packed)
+    except (zlib.error, UnicodeDecodeError):
+        return False
+    return True
 
 
 def _analysed(item: LexicalItem) -> _Analysed:

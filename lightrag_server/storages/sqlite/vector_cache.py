@@ -81,6 +81,19 @@ class Matrix:
         result *= scales[0]
         return result
 
+    def holds(self, changes: Changes) -> bool:
+        """Whether the rows are those of these slots."""
+        codes, scales = quantised(changes.vectors)
+        scales[changes.is_free] = 0
+        for start, end in _runs(changes.slots):
+            block, row = divmod(int(changes.slots[start]), BLOCK)
+            rows, row_scales = self._block(block * BLOCK, row + end - start)
+            if not np.array_equal(row_scales[row:], scales[start:end]) or not np.array_equal(
+                rows[row:][scales[start:end] > 0], codes[start:end][scales[start:end] > 0]
+            ):
+                return False
+        return True
+
     def _block(self, first: int, rows: int) -> tuple[NDArray[np.int8], Floats]:
         assert self.mapped is not None
         dimension = self.mark.dimension

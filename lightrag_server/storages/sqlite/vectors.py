@@ -10,7 +10,7 @@ import functools
 import logging
 import os
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightrag_server.core.ids import md5_hex
-from lightrag_server.errors import DimensionMismatch
+from lightrag_server.errors import DimensionMismatch, StorageCorrupt
 from lightrag_server.ports.vectors import Vector, VectorHit, VectorItem
 from lightrag_server.storages.sqlite.arrays import id_array, text_array
 from lightrag_server.storages.sqlite.database import Database
@@ -108,11 +108,35 @@ class SQLiteVectorStore:
     async def count(self) -> int:
         return await self._database.read(self._count)
 
+    async def scan(self) -> AsyncIterator[list[VectorItem]]:
+        batch, last = await self._database.read(lambda c: self._next(c, -1))
+        while batch:
+            yield batch
+            batch, last = await self._database.read(lambda c, last=last: self._next(c, last))
+
     async def clear(self) -> None:
         await self._database.write(self._clear)
         self._cache.discard()
 
+    async def cache_is_torn(self) -> bool:
+        """Whether the cache holds something else than the rows that it was made of. Reads all of both."""
+        return await self._database.read(self._cache_is_torn)
+
+    def forget_cache(self) -> None:
+        self._cache.discard()
+
     # -- searching, in threads
+
+    def _cache_is_torn(self, connection: sqlite3.Connection) -> bool:
+        with self._cache.shared() as matrix:
+            space = self._space(connection)
+            if space is None or not matrix.mark.slots:
+                return False
+            if matrix.mark.epoch != space.mark.epoch or matrix.mark.change > space.mark.change:
+                return False
+            sql = "SELECT place, vector FROM vectors WHERE space = ? AND change > 0 AND change <= ?"
+            cursor = connection.execute(sql, (space.number, matrix.mark.change))
+            return not all(matrix.holds(changes) for changes in _changes_from(cursor, space))
 
     def _find(
         self,
@@ -214,6 +238,21 @@ class SQLiteVectorStore:
         vectors = _matrix([vector for _, _, vector in rows]) if rows else ()
         return {id: VectorItem(id, ref, vector) for (id, ref, _), vector in zip(rows, vectors, strict=True)}
 
+    def _next(self, connection: sqlite3.Connection, above: int) -> tuple[list[VectorItem], int]:
+        """A batch behind this place, and the last one's place."""
+        space = self._space(connection)
+        if space is None:
+            return [], above
+        sql = (
+            "SELECT place, id, ref, vector FROM vectors"
+            " WHERE place > ? AND place < ? AND id IS NOT NULL ORDER BY place LIMIT ?"
+        )
+        rows = connection.execute(sql, (max(above, space.place(0) - 1), (space.number + 1) << 32, _BATCH)).fetchall()
+        if not rows:
+            return [], above
+        vectors = _matrix([vector for *_, vector in rows])
+        return [VectorItem(id, ref, v) for (_, id, ref, _), v in zip(rows, vectors, strict=True)], rows[-1][0]
+
     def _delete(self, connection: sqlite3.Connection, ids: Collection[str]) -> None:
         space = self._space(connection)
         slots = self._slots_of(connection, ids)
@@ -249,6 +288,10 @@ class SQLiteVectorStore:
         )
 
 
+def namespaces_of(connection: sqlite3.Connection) -> list[str]:
+    return [name for (name,) in connection.execute("SELECT namespace FROM vector_spaces ORDER BY number")]
+
+
 def _advance(connection: sqlite3.Connection, space: _Space, slots: int = 0) -> None:
     connection.execute(
         "UPDATE vector_spaces SET change = change + 1, slots = max(slots, ?) WHERE number = ?", (slots, space.number)
@@ -271,7 +314,10 @@ def _changed_slots(connection: sqlite3.Connection, space: _Space, since: int) ->
 
 def _changes_since(connection: sqlite3.Connection, space: _Space, since: int) -> Iterator[Changes]:
     sql = "SELECT place, vector FROM vectors WHERE space = ? AND change > ?"
-    cursor = connection.execute(sql, (space.number, since))
+    return _changes_from(connection.execute(sql, (space.number, since)), space)
+
+
+def _changes_from(cursor: sqlite3.Cursor, space: _Space) -> Iterator[Changes]:
     nothing = bytes(2 * space.mark.dimension)
     while batch := sorted(cursor.fetchmany(_BATCH)):
         slots = np.array([place for place, _ in batch], np.int64) & 0xFFFFFFFF
@@ -312,4 +358,7 @@ def _scored(rows: Sequence[Row], query: Vector) -> list[tuple[float, Row]]:
 
 
 def _matrix(vectors: Sequence[bytes]) -> NDArray[np.float32]:
-    return np.frombuffer(b"".join(vectors), np.float16).reshape(len(vectors), -1).astype(np.float32)
+    try:
+        return np.frombuffer(b"".join(vectors), np.float16).reshape(len(vectors), -1).astype(np.float32)
+    except ValueError as error:
+        raise StorageCorrupt(f"stored vectors differ in their length: {error}") from error
