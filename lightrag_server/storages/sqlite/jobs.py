@@ -65,6 +65,8 @@ CREATE INDEX notes_by_workspace ON notes (workspace, id);
 """
 
 _THREADS = 2
+PAGE_BYTES = 1024
+"""A job passes through seven indexes with a few entries each; of every one a page is written."""
 _COLUMNS = "id, kind, workspace, subject, lock, state, attempt, fence, owner, error, is_cancelled"
 _IN_KINDS = "kind IN (SELECT value FROM json_each(?))"
 
@@ -93,7 +95,7 @@ class SQLiteJobQueue:
     def __init__(self, path: Path, settings: SQLiteSettings, clock: Callable[[], float] = time.time) -> None:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="jobs")
         self._database = Database(
-            path, [JOBS_SCHEMA], settings.model_copy(update={"synchronous": "NORMAL"}), self._threads
+            path, [JOBS_SCHEMA], settings.model_copy(update={"synchronous": "NORMAL"}), self._threads, PAGE_BYTES
         )
         self._clock = clock
         self._is_open = True
