@@ -9,6 +9,7 @@ import logging
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -30,6 +31,9 @@ LOOPBACK = "127.0.0.1"
 EVERYWHERE = "0.0.0.0"
 BACKLOG = 2048
 GARBAGE_THRESHOLD = 20_000
+SWITCH_S = 0.0005
+"""A question goes through the event loop and threads in turn. At each crossing it waits as long as whoever is at work,
+mostly indexing, may keep the interpreter: by default ten times as long."""
 
 
 def listening_host(server: ServerSettings, is_protected: bool) -> str:
@@ -85,6 +89,7 @@ async def _serve(config: uvicorn.Config, sockets: list[socket.socket], loaded: L
     with server.stopped_by_signals():
         async with app.router.lifespan_context(app):
             _spare_the_collector()
+            sys.setswitchinterval(SWITCH_S)
             urls = addresses(sockets, loaded.settings.server)
             print(await banner(app.state.opened, loaded.origins, urls), flush=True)
             await server.serve(sockets)
