@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import stand
 from lightrag_server.api.questions import question
-from lightrag_server.bootstrap import App, open_app
+from lightrag_server.bootstrap import App, Duty, open_app
 from lightrag_server.core.keywords import keywords_of
 from lightrag_server.core.records import Mode
 from lightrag_server.core.weights import Weights
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 async def measure(cases: Sequence[Case], chunk_top_k: int) -> None:
-    async with open_app(from_process({}).settings, works=False) as app:
+    async with open_app(from_process({}).settings, duty=Duty.READING) as app:
         workspace = await app.workspaces.named(app.settings.server.workspace, will_write=False)
         embedder = Remembering(app.embedder)
         rows = [(v.label, *await scores(app, workspace, embedder, cases, v, chunk_top_k)) for v in variants()]

@@ -10,11 +10,14 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from functools import cache, partial
 
 from lightrag_server.access.service import Access
 from lightrag_server.bindings.batching import BatchedEmbedder
+from lightrag_server.bindings.limits import VendorLimits
 from lightrag_server.bindings.registry import (
+    LONGEST_RERANK_PAUSE_S,
     choose_bindings,
     choose_reranker,
     open_embedder,
@@ -24,7 +27,7 @@ from lightrag_server.bindings.registry import (
 )
 from lightrag_server.bindings.rerank.steady import SteadyReranker
 from lightrag_server.bindings.thresholds import scale_of
-from lightrag_server.bindings.wrappers import Cached, Counting, Limiter
+from lightrag_server.bindings.wrappers import Cached, Counting
 from lightrag_server.compute import Compute
 from lightrag_server.core.chunking import ChunkSpec
 from lightrag_server.core.records import Profile
@@ -58,6 +61,7 @@ from lightrag_server.engine.workspace import Workspace, Workspaces, check_embedd
 from lightrag_server.engine.workspace_settings import WorkspaceSettings, overlaid, stored_settings
 from lightrag_server.entrance import open_access
 from lightrag_server.errors import ConfigError, InvalidInput
+from lightrag_server.jobs.bell import Bell
 from lightrag_server.jobs.handlers import Handlers
 from lightrag_server.jobs.liveness import Liveness
 from lightrag_server.jobs.reconcile import Reconcile
@@ -79,6 +83,16 @@ COORDINATION_FILE = "coordination.sqlite"
 DIRECTORY_FILE = "directory.sqlite"
 
 
+class Duty(Enum):
+    """What a process does with what it opens."""
+
+    EVERYTHING = auto()
+    REQUESTS = auto()
+    """Other processes of the working directory carry out the jobs."""
+    READING = auto()
+    """For commands that only look, beside a server or without one."""
+
+
 @dataclass(frozen=True, slots=True)
 class App:
     """Everything that is open. `notices` are sentences for the start banner; `llm` is None where answers are quoted."""
@@ -87,7 +101,7 @@ class App:
     workspaces: Workspaces
     access: Access
     queue: JobQueue
-    runner: Runner
+    bell: Bell
     llm: Counting | None
     vision: Counting | None
     """The model for questions with images; None where none is configured."""
@@ -116,7 +130,7 @@ class _Shared:
     vectorizer: Vectorizer
     parsers: Parsers
     profile: Profile
-    wake: _Wake
+    bell: Bell
     clock: Clock
     extracting: asyncio.Semaphore
     tokenizer: Callable[[], Tokenizer]
@@ -124,9 +138,8 @@ class _Shared:
 
 
 @asynccontextmanager
-async def open_app(settings: Settings, clock: Clock = utc_now, *, works: bool = True) -> AsyncGenerator[App]:
-    """Open everything, start the runner, and close both at the end. Without `works` the runner is not started: for
-    commands that only read, beside a server or without one.
+async def open_app(settings: Settings, clock: Clock = utc_now, *, duty: Duty = Duty.EVERYTHING) -> AsyncGenerator[App]:
+    """Open everything, start the runner where jobs are part of the duty, and close both at the end.
 
     Raises `ConfigError` for settings that cannot work and `DimensionMismatch` when the data of the default workspace
     was embedded by another model.
@@ -137,19 +150,20 @@ async def open_app(settings: Settings, clock: Clock = utc_now, *, works: bool = 
         settings = replace(settings, llm=llm_settings, embedding=embedding_settings, rerank=rerank_settings)
         await asyncio.to_thread(_make_folders, settings)
         access = await stack.enter_async_context(open_access(settings, clock))
-        shared = await _open_shared(stack, settings, clock)
+        shared = await _open_shared(stack, settings, clock, duty)
         workspaces = _workspaces(shared)
-        default = await workspaces.named(settings.server.workspace, will_write=works)
+        default = await workspaces.named(settings.server.workspace, will_write=duty is not Duty.READING)
         await check_embedding(default.stores, shared.embedder, settings.embedding.dimension)
-        runner = await _open_runner(stack, shared, workspaces, works=works)
-        if works and settings.server.auto_scan_at_startup:
-            await default.intake.scan()
+        if duty is Duty.EVERYTHING:
+            await _open_runner(stack, shared, workspaces)
+            if settings.server.auto_scan_at_startup:
+                await default.intake.scan()
         yield App(
             settings=settings,
             workspaces=workspaces,
             access=access,
             queue=shared.queue,
-            runner=runner,
+            bell=shared.bell,
             llm=shared.llm,
             vision=shared.vision,
             embedder=shared.embedder,
@@ -160,25 +174,32 @@ async def open_app(settings: Settings, clock: Clock = utc_now, *, works: bool = 
         )
 
 
-async def _open_shared(stack: AsyncExitStack, settings: Settings, clock: Clock) -> _Shared:
+async def _open_shared(stack: AsyncExitStack, settings: Settings, clock: Clock, duty: Duty) -> _Shared:
     """Stores, queue and models, in the order in which they need one another; the stack closes them."""
     backends = await stack.enter_async_context(open_backends(settings))
     queue = SQLiteJobQueue(settings.server.working_dir / COORDINATION_FILE, settings.sqlite)
     stack.push_async_callback(queue.close)
     directory = SQLiteDirectory(settings.server.working_dir / DIRECTORY_FILE, settings.sqlite)
     stack.push_async_callback(directory.close)
-    compute = Compute(settings.ingest.cpu_workers)
+    # questions alone need one process, and do not stand back
+    compute = Compute(1, niceness=0) if duty is Duty.REQUESTS else Compute(settings.ingest.cpu_workers)
     stack.push_async_callback(compute.close)
-    limiter = Limiter(settings.llm.max_async)
+    limits = _vendor_limits(settings)
+    stack.callback(limits.close)
+    limiter = limits.limiter("llm", settings.llm.binding, settings.llm.host, settings.llm.max_async)
     llm = open_llm(settings.llm, None, compute, limiter)
     if llm:
         stack.push_async_callback(llm.close)
     vision = open_vision(settings.vision.beside(settings.llm), compute, limiter)
     if vision:
         stack.push_async_callback(vision.close)
-    embedder = open_embedder(settings.embedding, compute)
+    embedding, rerank = settings.embedding, settings.rerank
+    limiter = limits.limiter("embedding", embedding.binding, embedding.host, embedding.max_async)
+    embedder = open_embedder(embedding, compute, limiter)
     stack.push_async_callback(embedder.close)
-    reranker = open_reranker(settings.rerank, embedder)
+    assert rerank.max_async is not None
+    limiter = limits.limiter("rerank", rerank.binding, rerank.host, rerank.max_async, LONGEST_RERANK_PAUSE_S)
+    reranker = open_reranker(rerank, embedder, limiter)
     if reranker:
         stack.push_async_callback(reranker.close)
     return _Shared(
@@ -201,11 +222,15 @@ async def _open_shared(stack: AsyncExitStack, settings: Settings, clock: Clock) 
         vectorizer=Vectorizer(embedder),
         parsers=Parsers(settings.ingest),
         profile=_profile(settings, llm),
-        wake=_Wake(),
+        bell=Bell(settings.server.working_dir / "bells"),
         clock=clock,
         extracting=asyncio.Semaphore(settings.ingest.max_parallel_documents),
         tokenizer=cache(partial(load_tokenizer, settings.ingest.tokenizer)),
     )
+
+
+def _vendor_limits(settings: Settings) -> VendorLimits:
+    return VendorLimits(settings.server.working_dir / "vendors", is_adaptive=settings.llm.adaptive_concurrency)
 
 
 def _profile(settings: Settings, llm: Counting | None) -> Profile:
@@ -215,7 +240,7 @@ def _profile(settings: Settings, llm: Counting | None) -> Profile:
     return profile
 
 
-async def _open_runner(stack: AsyncExitStack, shared: _Shared, workspaces: Workspaces, *, works: bool) -> Runner:
+async def _open_runner(stack: AsyncExitStack, shared: _Shared, workspaces: Workspaces) -> None:
     """The worker of this process; the stack stops it before anything that it works on is closed."""
     liveness = Liveness(shared.settings.server.working_dir / "processes")
     ingest = shared.settings.ingest
@@ -233,23 +258,12 @@ async def _open_runner(stack: AsyncExitStack, shared: _Shared, workspaces: Works
         (job_kinds.SUMMARIZE,): 1,
     }
     runner = Runner(shared.queue, handlers, liveness, slots, Reconcile(workspaces, shared.queue, shared.clock))
-    shared.wake.target = runner.wake
-    if works:
-        await asyncio.to_thread(liveness.open)
-        stack.push_async_callback(asyncio.to_thread, liveness.close)
-        await runner.start()
-        stack.push_async_callback(runner.stop)
-    return runner
-
-
-class _Wake:
-    """Lets the intake wake the runner, which is made after it."""
-
-    target: Callable[[], None] | None = None
-
-    def __call__(self) -> None:
-        if self.target:
-            self.target()
+    await asyncio.to_thread(liveness.open)
+    stack.push_async_callback(asyncio.to_thread, liveness.close)
+    shared.bell.open(liveness.owner, runner.wake)
+    stack.callback(shared.bell.close)
+    await runner.start()
+    stack.push_async_callback(runner.stop)
 
 
 def _make_folders(settings: Settings) -> None:
@@ -296,7 +310,7 @@ def _make_workspace(shared: _Shared, row: WorkspaceRow) -> Workspace:
         clock,
         notes_names=settings.ingest.entity_resolution != "off",
     )
-    edits, duplicates = Edits(stores, shared.queue, shared.wake), Duplicates(stores, clock)
+    edits, duplicates = Edits(stores, shared.queue, shared.bell.ring), Duplicates(stores, clock)
     summaries = _summaries(shared, stores)
     return Workspace(
         key=key,
@@ -308,7 +322,7 @@ def _make_workspace(shared: _Shared, row: WorkspaceRow) -> Workspace:
             shared.parsers,
             max_upload_bytes=settings.server.max_upload_bytes,
             input_dir=input_dir,
-            wake=shared.wake,
+            wake=shared.bell.ring,
             clock=clock,
             profiles=[p for p in Profile if p is not Profile.FULL or shared.llm],
         ),
@@ -374,7 +388,7 @@ def _summaries(shared: _Shared, stores: Stores) -> Summaries | None:
     query = shared.settings.query
     if shared.llm is None or not query.summaries:
         return None
-    return Summaries(stores, shared.queue, shared.llm, query, shared.settings.ingest.summary_language, shared.wake)
+    return Summaries(stores, shared.queue, shared.llm, query, shared.settings.ingest.summary_language, shared.bell.ring)
 
 
 def _make_query(shared: _Shared, stores: Stores, summaries: Summaries | None) -> Query:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lightrag_server.settings.loader import Loaded
 
 PROGRAM = "lightrag-server"
+FLEET_PROGRAM = "lightrag-gunicorn"
 EXIT_WRONG_SETTING = 2
 EXIT_FAILED = 1
 
@@ -23,16 +24,25 @@ Command = Callable[[Sequence[str]], int]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 0, 1 for a failure, 2 for a wrong setting."""
+    """Run a command of `lightrag-server`; the exit code is 0, 1 for a failure, 2 for a wrong setting."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else "serve"
+    return _ended(PROGRAM, lambda: COMMANDS[name][1](arguments), is_start=name in ("serve", "worker"))
+
+
+def gunicorn() -> int:
+    """`lightrag-gunicorn`: the exit codes are those of `main`."""
+    return _ended(FLEET_PROGRAM, lambda: serve_with_many(sys.argv[1:]), is_start=True)
+
+
+def _ended(program: str, command: Callable[[], int], *, is_start: bool) -> int:
     try:
-        return COMMANDS[name][1](arguments)
+        return command()
     except (ConfigError, DimensionMismatch) as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        print(f"{program}: {error}", file=sys.stderr)
         return EXIT_WRONG_SETTING
     except LightRAGError as error:
-        print(f"{PROGRAM}: {'cannot start: ' if name == 'serve' else ''}{error}", file=sys.stderr)
+        print(f"{program}: {'cannot start: ' if is_start else ''}{error}", file=sys.stderr)
         return EXIT_FAILED
     except BrokenPipeError:
         sys.stderr.close()
@@ -51,6 +61,37 @@ def serve(arguments: Sequence[str]) -> int:
 
     run(loaded)
     return 0
+
+
+def worker(arguments: Sequence[str]) -> int:
+    """Work on documents and answer nobody: as many as you like, beside servers of the same WORKING_DIR."""
+    from lightrag_server.settings.loader import from_process
+    from lightrag_server.settings.options import options_parser
+
+    options = vars(options_parser(f"{PROGRAM} worker", worker.__doc__ or "").parse_args(arguments))
+    loaded = _logging(from_process(options))
+
+    from lightrag_server.working import run
+
+    run(loaded)
+    return 0
+
+
+def serve_with_many(arguments: Sequence[str]) -> int:
+    """Serve the API with several processes, and work on documents in others."""
+    from lightrag_server.settings.loader import from_process
+    from lightrag_server.settings.options import options_parser
+
+    options = vars(options_parser(FLEET_PROGRAM, serve_with_many.__doc__ or "").parse_args(arguments))
+
+    def load() -> Loaded:
+        return _logging(from_process(options))
+
+    loaded = load()
+
+    from lightrag_server.fleet import run
+
+    return run(loaded, load)
 
 
 def mcp(arguments: Sequence[str]) -> int:
@@ -106,6 +147,7 @@ def evaluate(arguments: Sequence[str]) -> int:
 
 COMMANDS: dict[str, tuple[str, Command]] = {
     "serve": ("serve the API (the default)", serve),
+    "worker": ("work on documents only", worker),
     "mcp": ("speak the Model Context Protocol on standard input and output", mcp),
     "eval": ("measure retrieval and answers with a file of questions", evaluate),
     "settings": ("show every setting, or write the example files", settings),

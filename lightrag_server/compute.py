@@ -30,13 +30,15 @@ _THREAD_LIMITS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Compute:
-    """A pool of low-priority processes, started at first use; `workers` defaults to one per core.
+    """A pool of low-priority processes, started at first use; `workers` defaults to one per core, and `niceness` says
+    how far they stand back for others.
 
     The processes end with this one, however it ends.
     """
 
-    def __init__(self, workers: int | None = None) -> None:
+    def __init__(self, workers: int | None = None, niceness: int = NICENESS) -> None:
         self.workers = workers or _cores()
+        self._niceness = niceness
         self._pool: _Pool | None = None
         self._is_closed = False
 
@@ -73,7 +75,7 @@ class Compute:
         if self._is_closed:
             raise ProviderUnavailable("the worker processes are closed")
         if self._pool is None:
-            self._pool = _Pool(self.workers)
+            self._pool = _Pool(self.workers, self._niceness)
         return self._pool
 
     def _discard(self, pool: _Pool) -> None:
@@ -83,12 +85,12 @@ class Compute:
 
 
 class _Pool(ProcessPoolExecutor):
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, niceness: int) -> None:
         # Children read these when they import numpy; ours is loaded already and does not change.
         for name in _THREAD_LIMITS:
             os.environ.setdefault(name, "1")
         self._context = _Context()
-        super().__init__(workers, mp_context=self._context, initializer=_settle)
+        super().__init__(workers, mp_context=self._context, initializer=_settle, initargs=(niceness,))
 
     def close(self) -> None:
         self.shutdown(wait=False, cancel_futures=True)
@@ -132,10 +134,10 @@ def _anonymous_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _settle() -> None:
+def _settle(niceness: int) -> None:
     """Runs first in every worker."""
     if hasattr(os, "nice"):
-        os.nice(NICENESS)
+        os.nice(niceness)
     # Ctrl-C reaches the whole process group; the parent decides when workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()

@@ -12,6 +12,7 @@ from lightrag_server.access.keys import Keys
 from lightrag_server.access.ledger import Ledger
 from lightrag_server.access.passwords import Passwords
 from lightrag_server.access.placeholders import check_secrets
+from lightrag_server.access.rates import Rates
 from lightrag_server.access.service import Access
 from lightrag_server.access.throttle import Throttle
 from lightrag_server.access.tokens import Tokens, load_secret
@@ -53,6 +54,7 @@ async def open_access(settings: Settings, clock: Clock = utc_now) -> AsyncGenera
             tokens=Tokens(await _secret(settings, given_secret), access.token_algorithm),
             passwords=Passwords(accounts),
             throttle=Throttle(store, now, access.max_failed_logins, access.login_window_s),
+            rates=Rates(store, now, access.requests_per_minute, access.request_burst),
             ledger=ledger,
             clock=now,
         )

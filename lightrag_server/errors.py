@@ -15,6 +15,7 @@ LightRAGError
 │   ├── ProviderTimeout    no answer in time
 │   ├── ProviderRejected   credentials, quota or request refused; trying again cannot help
 │   ├── ProviderUnavailable down, overloaded, or the connection broke; may carry `retry_after_s`
+│   │   └── ProviderThrottled  too many calls for it
 │   └── BadReply           an answer came that cannot be used
 ├── StorageError           a backend failed
 │   ├── StorageUnavailable down, locked or disk full; trying again may help
@@ -101,6 +102,10 @@ class ProviderRejected(ProviderError):
 
 class ProviderUnavailable(ProviderError):
     code = "provider_unavailable"
+
+
+class ProviderThrottled(ProviderUnavailable):
+    pass
 
 
 class BadReply(ProviderError):

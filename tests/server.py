@@ -9,8 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +19,10 @@ import httpx
 FAKE = {"LLM_BINDING": "fake", "EMBEDDING_BINDING": "fake"}
 ADDRESS = re.compile(r"https?://\S+:\d+")
 START_S = 30.0
-STOP_S = 15.0
+STOP_S = 30.0
+ALONE = ("-m", "lightrag_server")
+MANY = ("-c", "from lightrag_server.cli import gunicorn; raise SystemExit(gunicorn())")
+WORKER = ("-m", "lightrag_server", "worker")
 
 
 @dataclass
@@ -65,9 +68,9 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 @contextmanager
-def running(folder: Path, *options: str, **variables: str) -> Iterator[Server]:
+def running(folder: Path, *options: str, program: Sequence[str] = ALONE, **variables: str) -> Iterator[Server]:
     """Started in `folder` with the fake models; killed at the end when it still runs."""
-    command = [sys.executable, "-m", "lightrag_server", "--port", "0", *options]
+    command = [sys.executable, *program, "--port", "0", *options]
     process = subprocess.Popen(
         command,
         cwd=folder,
@@ -84,7 +87,9 @@ def running(folder: Path, *options: str, **variables: str) -> Iterator[Server]:
     try:
         yield server
     finally:
-        process.kill()
+        # with many processes those that outlive the first would keep its output open
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         reader.join()
         assert process.stdout is not None

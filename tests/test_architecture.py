@@ -34,10 +34,14 @@ ALLOWED: dict[str, set[str]] = {
     "api": {"__init__", "access", "bootstrap", "engine", "core", "ports", "errors", "settings", "logs"},
     "banner": {"__init__", "bootstrap", "engine", "core", "settings"},
     "access_commands": {"access", "entrance", "core", "settings", "errors"},
-    "serving": {"api", "banner", "entrance", "errors", "settings"},
+    "pulse": set(),
+    "sockets": {"errors", "settings"},
+    "serving": {"api", "banner", "bootstrap", "entrance", "errors", "pulse", "settings", "sockets"},
+    "working": {"__init__", "bootstrap", "pulse", "settings"},
+    "fleet": {"banner", "bootstrap", "errors", "pulse", "serving", "settings", "sockets", "working"},
     "mcp_stdio": {"api", "bootstrap", "core", "errors", "settings"},
     "evaluation": {"__init__", "api", "bootstrap", "engine", "core", "ports", "errors", "settings", "logs"},
-    "cli": {"serving", "mcp_stdio", "access_commands", "evaluation", "settings", "errors", "logs"},
+    "cli": {"serving", "working", "fleet", "mcp_stdio", "access_commands", "evaluation", "settings", "errors", "logs"},
 }
 EXCEPTIONS = {
     # the light profile hands the pure functions of nlp to worker processes
@@ -108,9 +112,9 @@ def test_the_core_never_awaits() -> None:
 
 
 def test_only_settings_read_the_environment() -> None:
-    """Writing a variable for a child process is not reading one."""
+    """Writing a variable for a child process is not reading one, and what systemd tells a process is no setting."""
     for path in sources():
-        if part_of(path) == "settings":
+        if part_of(path) in ("settings", "pulse"):
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             assert not reads_environment(node), f"{path}:{getattr(node, 'lineno', 0)}"

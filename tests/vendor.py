@@ -22,6 +22,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from queue import Queue
 from typing import Any, cast
 
@@ -41,7 +42,9 @@ ASKED_FOR_KEYWORDS = re.compile(r"high_level_keywords.*User Query: ([^\n]+)", re
 @dataclass(slots=True)
 class Settings:
     """`refuses` names request parameters that are answered with 400; `ignores_base64` sends numbers all the same,
-    `ignores_stop` writes on. A `reply` is sent in place of what the binding `fake` would say."""
+    `ignores_stop` writes on. A `reply` is sent in place of what the binding `fake` would say. More than `capacity`
+    calls at once are answered with 429. Calls take longer by the power `drag` of how many times `swift` there are at
+    once: with 1 more calls get no more done, with 2 they get less done."""
 
     latency_s: float = 0.0
     embed_latency_s: float = 0.0
@@ -52,6 +55,10 @@ class Settings:
     ignores_stop: bool = False
     reply: str = ""
     rerank_shift: float = 0.0
+    capacity: int = 0
+    retry_after: str | None = None
+    swift: int = 0
+    drag: float = 1.0
 
 
 @dataclass(slots=True)
@@ -68,6 +75,7 @@ class Stats:
     chat_tokens: int = 0
     completion_tokens: int = 0
     cancelled_streams: int = 0
+    refused: int = 0
     connections: int = 0
     in_flight: int = 0
     max_in_flight: int = 0
@@ -326,11 +334,25 @@ class Connection(asyncio.Protocol):
         is_stream = kind == "chat" and bool(wanted.get("stream", False))
         stats.stream += is_stream
         latency = settings.latency_s if kind == "chat" else settings.embed_latency_s
+        if self._is_too_many():
+            stats.refused += 1
+            self._write(refused(429, retry_after=settings.retry_after))
+            return
         if fault is None and not is_stream and not latency:
             stats.max_in_flight = max(stats.max_in_flight, stats.in_flight + 1)
             self._write(self._reply(kind, wire, wanted))
         else:
+            stats.in_flight += 1
+            stats.max_in_flight = max(stats.max_in_flight, stats.in_flight)
             self._task = asyncio.ensure_future(self._answer(kind, wire, wanted, fault, latency))
+            self._task.add_done_callback(partial(self._answered, stats))
+
+    def _slowness(self) -> float:
+        swift, drag = self._state.settings.swift, self._state.settings.drag
+        return max(1.0, self._state.stats.in_flight / swift) ** drag if swift else 1.0
+
+    def _is_too_many(self) -> bool:
+        return 0 < self._state.settings.capacity <= self._state.stats.in_flight
 
     def _reply(self, kind: str, wire: str, wanted: dict[str, Any], fault: Fault | None = None) -> Reply:
         match fault.kind if fault else None:
@@ -356,20 +378,20 @@ class Connection(asyncio.Protocol):
 
     async def _answer(self, kind: str, wire: str, wanted: dict[str, Any], fault: Fault | None, latency: float) -> None:
         stats = self._state.stats
-        stats.in_flight += 1
-        stats.max_in_flight = max(stats.max_in_flight, stats.in_flight)
         try:
             if fault and fault.kind == "timeout":
                 await asyncio.Event().wait()
-            await asyncio.sleep(latency)
+            await asyncio.sleep(latency * self._slowness())
             await self._send(
                 self._reply(kind, wire, wanted, fault), hang_up=fault is not None and fault.kind == "hang_up"
             )
         except asyncio.CancelledError:
             stats.cancelled_streams += bool(wanted.get("stream"))
             raise
-        finally:
-            stats.in_flight -= 1
+
+    def _answered(self, stats: Stats, task: asyncio.Task[None]) -> None:
+        stats.in_flight -= 1
+        if self._task is task:
             self._task = None
 
     async def _send(self, reply: Reply, *, hang_up: bool) -> None:

@@ -15,6 +15,8 @@ from lightrag_server.ports.access import AccessStore, Known
 PREFIX = "lrk_"
 SECRET_BYTES = 32
 MAX_AGE_S = 1.0
+MAX_AGE_OF_UNKNOWN_S = 0.05
+"""Another process may have made the key a moment ago; guesses must not make the store work for each of them."""
 MAX_NAME_CHARS = 100
 
 
@@ -45,7 +47,8 @@ class Keys:
 
     async def find(self, secret: str) -> ApiKey | None:
         """The valid key of this secret."""
-        key = (await self.known()).keys.get(digest_of(secret))
+        digest = digest_of(secret)
+        key = (await self.known()).keys.get(digest) or (await self.known(MAX_AGE_OF_UNKNOWN_S)).keys.get(digest)
         return key if key and key.is_valid(self._clock()) else None
 
     async def create(self, new: NewKey) -> tuple[ApiKey, str]:
@@ -98,10 +101,10 @@ class Keys:
                 return key
         raise NotFound(f"no such key: {id!r}")
 
-    async def known(self) -> Known:
-        if time.monotonic() - self._read_at > MAX_AGE_S:
+    async def known(self, max_age_s: float = MAX_AGE_S) -> Known:
+        if time.monotonic() - self._read_at > max_age_s:
             async with self._reading:
-                if time.monotonic() - self._read_at > MAX_AGE_S:
+                if time.monotonic() - self._read_at > max_age_s:
                     await self._read()
         return self._known
 

@@ -10,6 +10,7 @@ from lightrag_server.access.accounts import Account
 from lightrag_server.access.keys import PREFIX, Keys
 from lightrag_server.access.ledger import Ledger
 from lightrag_server.access.passwords import Passwords
+from lightrag_server.access.rates import Rates
 from lightrag_server.access.throttle import Throttle
 from lightrag_server.access.tokens import GUEST, Token, Tokens, looks_like_token
 from lightrag_server.access.whitelist import Whitelist
@@ -52,6 +53,7 @@ class Access:
     tokens: Tokens
     passwords: Passwords
     throttle: Throttle
+    rates: Rates
     ledger: Ledger
     clock: Callable[[], float]
 

@@ -59,8 +59,9 @@ ROUTERS = (
 Opening = Callable[[Settings], AbstractAsyncContextManager[App]]
 
 
-def create_app(settings: Settings, opening: Opening = open_app) -> FastAPI:
-    """The application, not yet opened: entering its lifespan opens stores and workers, leaving it closes them."""
+def create_app(settings: Settings, opening: Opening = open_app, *, is_one_of_many: bool = False) -> FastAPI:
+    """The application, not yet opened: entering its lifespan opens stores and workers, leaving it closes them.
+    `is_one_of_many` is what /health says of the processes."""
     server = settings.server
     app = Application(
         title=server.title or system.TITLE,
@@ -74,6 +75,7 @@ def create_app(settings: Settings, opening: Opening = open_app) -> FastAPI:
     )
     app.router.route_class = GuardedRoute
     app.state.settings = settings
+    app.state.is_one_of_many = is_one_of_many
     app.state.streams = events.Streams(server.max_event_streams, server.event_stream_s)
     errors.install(app)
     for router in ROUTERS:

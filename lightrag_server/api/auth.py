@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from starlette.responses import Response
 
 from lightrag_server.access.keys import PREFIX
 from lightrag_server.access.service import Access, Found
+from lightrag_server.api.audit import client_address
 from lightrag_server.api.errors import path_of
 from lightrag_server.api.sites import refuse_changes_by_other_origins, refuse_other_names
 from lightrag_server.core.access import EVERYBODY, NOBODY, Caller, Scope
@@ -57,6 +59,10 @@ READ_POSTS = frozenset(
 ADMIN_BEGINNINGS = ("/auth/keys", "/auth/audit", "/workspaces")
 """Beginnings of route templates that are for administrators; reading the list of workspaces is for everybody."""
 
+UNCOUNTED_POSTS = frozenset({"/documents/paginated", "/logout", "/api/show", "/login"})
+"""Route templates that RATE_LIMIT_PER_MINUTE leaves alone, beside what is only read: they cost no more than reading, or
+have a limit of their own."""
+
 NEVER_OPEN = frozenset({"/auth/verify", "/logout"})
 """Route templates that WHITELIST_PATHS does not open, beside those for administrators."""
 
@@ -78,6 +84,7 @@ class GuardedRoute(APIRoute):
         async def guarded(request: Request) -> Response:
             route = self.template(request)
             await authorise(request, route)
+            await _count(request, route)
             response = await handle(request)
             _renew(request, route, response)
             return response
@@ -101,6 +108,16 @@ async def authorise(request: Request, route: str) -> Caller:
     if route not in PUBLIC_PATHS:
         await _authorise(request, route, state.required)
     return state.caller
+
+
+async def _count(request: Request, route: str) -> None:
+    """Raise 429 for a caller who asks for more work than RATE_LIMIT_PER_MINUTE allows."""
+    if request.method in ("GET", "HEAD") or route in UNCOUNTED_POSTS:
+        return
+    wait_s = await access_of(request).rates.wait_s(caller_of(request), client_address(request.scope))
+    if wait_s:
+        headers = {"Retry-After": str(math.ceil(wait_s))}
+        raise HTTPException(429, "Too many requests. Please try again later.", headers)
 
 
 async def _authorise(request: Request, route: str, required: Scope) -> None:

@@ -28,7 +28,7 @@ CAPABILITIES = (
 NO_QUEUE: Fields = {"available": False}
 
 
-def details(app: App, workspace: str, state: PipelineState) -> Fields:
+def details(app: App, workspace: str, state: PipelineState, *, is_one_of_many: bool) -> Fields:
     settings = app.settings
     llm = _queue("llm", asdict(app.llm.snapshot())) if app.llm else NO_QUEUE
     vision = _queue("vlm", asdict(app.vision.snapshot())) if app.vision else NO_QUEUE
@@ -36,8 +36,8 @@ def details(app: App, workspace: str, state: PipelineState) -> Fields:
         "working_directory": str(settings.server.working_dir),
         "input_directory": str(settings.server.input_dir),
         "configuration": _configuration(app, workspace),
-        "server_mode": "uvicorn",
-        "workers": 1,
+        "server_mode": "gunicorn" if is_one_of_many else "uvicorn",
+        "workers": settings.server.workers if is_one_of_many else 1,
         "pipeline_scanning": state.is_open(job_kinds.SCAN),
         "pipeline_destructive_busy": state.is_open(job_kinds.CLEAR),
         "pipeline_pending_enqueues": 0,
@@ -146,7 +146,8 @@ def _queue(name: str, counts: Fields) -> Fields:
         "queued": counts["queued"],
         "running": counts["running"],
         "in_flight": counts["queued"] + counts["running"],
-        "worker_count": counts["limit"],
+        "worker_count": counts["current_limit"],
+        "current_limit": counts["current_limit"],
         "initialized": True,
         **totals,
         "rejected_total": 0,

@@ -39,7 +39,7 @@ async def health(request: Request, app: OpenedApp, caller: CurrentCaller, worksp
     short = _short(settings, state, access_of(request).has_accounts)
     if not caller.is_known:
         return short
-    return short | details(app, workspace.name, state)
+    return short | details(app, workspace.name, state, is_one_of_many=request.app.state.is_one_of_many)
 
 
 @router.get("/health/ready")

@@ -117,7 +117,7 @@ async def delete_workspace(app: OpenedApp, caller: CurrentCaller, name: Name) ->
     """Remove a workspace with everything in it: documents, graph, files, caches, history. Answers when it is done."""
     row = await app.workspaces.register.leave(_enterable(caller, name))
     job = await app.workspaces.opened(row).drop.submit()
-    app.runner.wake()
+    app.bell.ring()
     await ended(app.queue, job, DELETE_WAIT_S)
     return WorkspaceDeleted(status="success", message=f"The workspace {row.name!r} was deleted.")
 

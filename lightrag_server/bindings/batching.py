@@ -7,15 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from lightrag_server.bindings.limiter import Limiter
+from lightrag_server.bindings.sharing import SharedBatches
 from lightrag_server.bindings.together import all_of
-from lightrag_server.bindings.wrappers import Backoff, Counts, Limiter, Tally
+from lightrag_server.bindings.wrappers import Backoff, Counts, Tally
 from lightrag_server.errors import BadReply, DimensionMismatch
 from lightrag_server.ports.embedding import Embedder, Purpose
 
 
 class BatchedEmbedder:
     """`dimension` is the configured one, else the inner embedder's, else that of the first reply; any other length
-    is a `DimensionMismatch`. `prefixes` are put before the texts of each purpose."""
+    is a `DimensionMismatch`. `prefixes` are put before the texts of each purpose. With `shares`, texts of documents
+    that several callers bring at about the same time go to the vendor together; questions are asked at once."""
 
     def __init__(
         self,
@@ -24,6 +27,7 @@ class BatchedEmbedder:
         batch_size: int,
         limiter: Limiter,
         backoff: Backoff,
+        shares: bool = False,
         dimension: int | None = None,
         prefixes: dict[Purpose, str] | None = None,
     ) -> None:
@@ -35,6 +39,7 @@ class BatchedEmbedder:
         self._batch_size = batch_size
         self._limiter = limiter
         self._backoff = backoff
+        self._shared = SharedBatches(lambda texts: self._batch(texts, "document"), batch_size) if shares else None
         self._prefixes: dict[Purpose, str] = prefixes or {}
         self._tally = Tally(limiter)
 
@@ -47,6 +52,8 @@ class BatchedEmbedder:
             return np.empty((0, self.dimension or 0), np.float32)
         prefix = self._prefixes.get(purpose, "")
         ready = [prefix + sendable(text) for text in texts]
+        if self._shared and purpose == "document":
+            return await self._shared.embed(ready)
         size = self._batch_size
         batches = [ready[i : i + size] for i in range(0, len(ready), size)]
         if len(batches) == 1:
@@ -54,6 +61,8 @@ class BatchedEmbedder:
         return np.concatenate(await all_of(self._batch(batch, purpose) for batch in batches))
 
     async def close(self) -> None:
+        if self._shared:
+            await self._shared.close()
         await self._inner.close()
 
     async def _batch(self, texts: list[str], purpose: Purpose) -> NDArray[np.float32]:
@@ -61,8 +70,9 @@ class BatchedEmbedder:
             return await self._backoff.run(lambda: self._once(texts, purpose))
 
     async def _once(self, texts: list[str], purpose: Purpose) -> NDArray[np.float32]:
-        async with self._limiter.slot():
+        async with self._limiter.slot(in_background=purpose == "document") as call:
             vectors = await self._inner.embed(texts, purpose)
+            call.size = sum(map(len, texts))
         return self._checked(vectors, len(texts))
 
     def _checked(self, vectors: NDArray[np.float32], count: int) -> NDArray[np.float32]:

@@ -7,9 +7,17 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from lightrag_server.errors import BadReply, ProviderError, ProviderRejected, ProviderTimeout, ProviderUnavailable
+from lightrag_server.errors import (
+    BadReply,
+    ProviderError,
+    ProviderRejected,
+    ProviderThrottled,
+    ProviderTimeout,
+    ProviderUnavailable,
+)
 
 _SHORT_CODE = re.compile(r"[a-z][a-z0-9_.-]{1,59}")
+_TOO_MANY = (429, 529)
 _FINAL_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 
 
@@ -21,7 +29,9 @@ def refused(vendor: str, status: int, *, retry_after_s: float | None = None, cod
         return ProviderRejected(message)
     if status == 408:
         return ProviderTimeout(message)
-    if status in (409, 425, 429) or status >= 500:
+    if status in _TOO_MANY or (status == 503 and retry_after_s is not None):
+        return ProviderThrottled(message, retry_after_s=retry_after_s)
+    if status in (409, 425) or status >= 500:
         return ProviderUnavailable(message, retry_after_s=retry_after_s)
     return ProviderRejected(message)
 

@@ -10,11 +10,13 @@ from typing import Any
 import httpx
 
 from lightrag_server.bindings.batching import BatchedEmbedder
+from lightrag_server.bindings.limiter import Limiter
+from lightrag_server.bindings.limits import IN_PROCESS
 from lightrag_server.bindings.local.rerank import SentenceReranker
 from lightrag_server.bindings.rerank.steady import SteadyReranker
 from lightrag_server.bindings.rerank.vendors import VendorReranker
 from lightrag_server.bindings.stopping import Stopping
-from lightrag_server.bindings.wrappers import Backoff, Cached, Counting, Limited, Limiter, Retrying
+from lightrag_server.bindings.wrappers import Backoff, Cached, Counting, Limited, Retrying
 from lightrag_server.compute import Compute
 from lightrag_server.errors import ConfigError
 from lightrag_server.ports.embedding import Embedder
@@ -81,7 +83,7 @@ def open_vision(settings: LLMSettings | None, compute: Compute, limiter: Limiter
     return open_llm(settings, None, compute, limiter) if settings else None
 
 
-def open_embedder(settings: EmbeddingSettings, compute: Compute) -> BatchedEmbedder:
+def open_embedder(settings: EmbeddingSettings, compute: Compute, limiter: Limiter | None = None) -> BatchedEmbedder:
     """The chosen embedder, batched, limited, retried and checked. Opens no connection and loads no model."""
     if settings.binding is None:
         raise ConfigError("EMBEDDING_BINDING is not chosen")
@@ -92,14 +94,17 @@ def open_embedder(settings: EmbeddingSettings, compute: Compute) -> BatchedEmbed
     return BatchedEmbedder(
         inner,
         batch_size=settings.batch_size,
-        limiter=Limiter(settings.max_async),
+        limiter=limiter or Limiter(settings.max_async),
         backoff=Backoff(settings.max_retries),
+        shares=settings.binding not in IN_PROCESS,
         dimension=settings.dimension,
         prefixes={"query": settings.query_prefix, "document": settings.document_prefix},
     )
 
 
-def open_reranker(settings: RerankSettings, embedder: Embedder) -> SteadyReranker | None:
+def open_reranker(
+    settings: RerankSettings, embedder: Embedder, limiter: Limiter | None = None
+) -> SteadyReranker | None:
     """The reranker that `choose_reranker` settled on; None where there is none. Opens no connection."""
     if settings.binding is None or settings.max_async is None:
         raise ConfigError("RERANK_BINDING is not chosen")
@@ -109,7 +114,7 @@ def open_reranker(settings: RerankSettings, embedder: Embedder) -> SteadyReranke
     inner: Reranker = SentenceReranker(embedder) if is_local else VendorReranker.from_settings(settings)
     return SteadyReranker(
         inner,
-        limiter=Limiter(settings.max_async),
+        limiter=limiter or Limiter(settings.max_async),
         # an embedder tries again by itself; somebody waits, so a vendor that asks for long is not waited for
         backoff=Backoff(0 if is_local else settings.max_retries, longest_asked_s=LONGEST_RERANK_PAUSE_S),
         piece_tokens=settings.max_tokens_per_doc if settings.enable_chunking and not is_local else None,

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import orjson
 
+from lightrag_server.bindings.limiter import Limiter
 from lightrag_server.core.records import Usage
 from lightrag_server.errors import ProviderError, StorageUnavailable
 from lightrag_server.ports.kv import KVStore
@@ -20,30 +21,6 @@ from lightrag_server.ports.llm import LLM, ChatReply, ChatRequest
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-class Limiter:
-    """At most `limit` at once, first come, first served. Several models may share one."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.queued = 0
-        self.running = 0
-        self._slots = asyncio.Semaphore(limit)
-
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        self.queued += 1
-        try:
-            await self._slots.acquire()
-        finally:
-            self.queued -= 1
-        self.running += 1
-        try:
-            yield
-        finally:
-            self.running -= 1
-            self._slots.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +61,14 @@ class Limited:
         self._limiter = limiter
 
     async def complete(self, request: ChatRequest) -> ChatReply:
-        async with self._limiter.slot():
-            return await self._inner.complete(request)
+        async with self._limiter.slot(in_background=request.in_background) as call:
+            reply = await self._inner.complete(request)
+            call.size = len(reply.text)
+        return reply
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[str | ChatReply]:
-        async with self._limiter.slot(), aclosing(self._inner.stream(request)) as items:
+        slot = self._limiter.slot(in_background=request.in_background)
+        async with slot, aclosing(self._inner.stream(request)) as items:
             async for item in items:
                 yield item
 
@@ -189,15 +169,18 @@ class Cached:
 
 
 def cache_key(identity: str, request: ChatRequest) -> str:
-    content = orjson.dumps([identity, asdict(request)], option=orjson.OPT_SORT_KEYS)
+    asked = asdict(request)
+    del asked["in_background"]  # the same reply for both
+    content = orjson.dumps([identity, asked], option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(content).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What has happened since the start; `queued` and `running` are of this moment."""
+    """What has happened since the start; `current_limit`, `queued` and `running` are of this moment."""
 
     limit: int
+    current_limit: int
     queued: int
     running: int
     submitted: int
@@ -234,7 +217,7 @@ class Tally:
     def snapshot(self) -> Counts:
         limits = self.limiter
         done = (self.submitted, self.completed, self.failed, self.cancelled)
-        return Counts(limits.limit, limits.queued, limits.running, *done, self.usage)
+        return Counts(limits.limit, limits.current_limit, limits.queued, limits.running, *done, self.usage)
 
 
 class Counting:

@@ -95,6 +95,13 @@ class AuditEntry:
     request_id: str
 
 
+def admitted(due: float, every_s: float, burst: int, at: float) -> tuple[float, float]:
+    """Seconds to wait, and when one request after the other would be through: `due` is when those before are."""
+    begin = min(max(due, at), at + burst * every_s)  # a clock that was set back keeps nobody out
+    wait_s = begin - at - (burst - 1) * every_s
+    return (wait_s, due) if wait_s > 0 else (0.0, begin + every_s)
+
+
 def digest_of(secret: str) -> str:
     """What is kept of a random secret. Not for passwords: it is quick to compute."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

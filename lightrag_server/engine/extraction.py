@@ -121,7 +121,7 @@ class LLMExtractor:
         return (await self._llm.complete(self._request(messages))).text
 
     def _request(self, messages: Messages) -> ChatRequest:
-        return ChatRequest(messages, json_schema=reply_schema(self._spec))
+        return ChatRequest(messages, json_schema=reply_schema(self._spec), in_background=True)
 
 
 class LightExtractor:

@@ -47,7 +47,10 @@ class Judge:
         """Those of which the reply says something readable, with its verdict. Raises `ProviderError`."""
         asked = prompt("duplicates", pairs="\n".join(_line(n, c) for n, c in enumerate(candidates, 1)))
         request = ChatRequest(
-            (Turn("user", asked),), max_tokens=TOKENS_PER_PAIR * len(candidates) + 100, json_schema=_SCHEMA
+            (Turn("user", asked),),
+            max_tokens=TOKENS_PER_PAIR * len(candidates) + 100,
+            json_schema=_SCHEMA,
+            in_background=True,
         )
         verdicts = read_verdicts((await self._llm.complete(request)).text)
         return [replace(c, verdict=verdicts[n]) for n, c in enumerate(candidates, 1) if n in verdicts]

@@ -132,6 +132,7 @@ class Summaries:
                 (Turn("user", asked),),
                 max_tokens=REPLY_TOKENS_PER_TOKEN * (length + 20) * len(items),
                 json_schema=_Reply.model_json_schema(),
+                in_background=True,
             )
         )
         return _read(reply.text, len(items))

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from lightrag_server import __version__
 from lightrag_server.api.questions import question
-from lightrag_server.bootstrap import App, open_app
+from lightrag_server.bootstrap import App, Duty, open_app
 from lightrag_server.core.records import Context, Question, Usage
 from lightrag_server.engine.events import Finished, References, Step, Text
 from lightrag_server.engine.workspace import Workspace
@@ -30,7 +30,7 @@ async def opened(settings: Settings, workspace: str | None, *, works: bool) -> A
         raise ConfigError(f"WORKING_DIR is {str(folder)!r}, and there is no such folder; is this the right place?")
     settings = replace(settings, query=settings.query.model_copy(update={"enable_llm_cache": False}))
     name = settings.server.workspace if workspace is None else workspace
-    async with open_app(settings, works=works) as app:
+    async with open_app(settings, duty=Duty.EVERYTHING if works else Duty.READING) as app:
         if not works:
             await app.workspaces.register.existing(name)
         yield InProcess(app, await app.workspaces.named(name, will_write=works))

@@ -81,6 +81,14 @@ class AccessStore(Protocol):
         """Take back one try, and all tries of these subjects."""
         ...
 
+    async def admit(self, subject: str, every_s: float, burst: int, at: float) -> float:
+        """Count a request of which there may be one every so many seconds, and `burst` at once after a silence. 0.0, or
+        the seconds to wait: then it is not counted.
+
+        Requests that come at the same time, to any process, count each other.
+        """
+        ...
+
     async def append_audit(self, entries: Sequence[AuditEntry]) -> None: ...
 
     async def audit(self, which: AuditFilter, offset: int, limit: int) -> tuple[list[AuditEntry], int]:

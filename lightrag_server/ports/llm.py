@@ -11,13 +11,15 @@ FinishReason = Literal["stop", "length", "other"]
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """`json_schema` asks for structured output where the vendor has it; others ignore it."""
+    """`json_schema` asks for structured output where the vendor has it; others ignore it.
+    `in_background` says that nobody waits: questions are asked first."""
 
     messages: tuple[Turn, ...]
     max_tokens: int | None = None
     temperature: float | None = None
     json_schema: dict[str, Any] | None = None
     stop: tuple[str, ...] = ()
+    in_background: bool = False
 
 
 @dataclass(frozen=True, slots=True)

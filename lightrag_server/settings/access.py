@@ -38,6 +38,19 @@ class AccessSettings(Group):
     login_window_s: float = setting(
         "LOGIN_LOCKOUT_WINDOW_SECONDS", 300, "Window in which failed logins count.", unit="seconds", gt=0
     )
+    requests_per_minute: int = setting(
+        "RATE_LIMIT_PER_MINUTE",
+        0,
+        "Questions and changes that one caller (key or account, else address) may ask for in a minute, over all "
+        "processes; 0: any number. Reading lists and states is free.",
+        ge=0,
+    )
+    request_burst: int | None = setting(
+        "RATE_LIMIT_BURST",
+        None,
+        "How many of them may come at once after a silence. Unset: a quarter of RATE_LIMIT_PER_MINUTE, at least one.",
+        ge=1,
+    )
     whitelist: str = setting(
         "WHITELIST_PATHS",
         "/health",

@@ -45,11 +45,17 @@ class LLMSettings(Group):
     max_async: int = setting(
         "MAX_ASYNC_LLM",
         4,
-        "LLM calls of one process that run at once.",
+        "LLM calls of all processes of a host that run at once at most.",
         flag="--max-async",
         old_names=("MAX_ASYNC",),
         ge=1,
         le=1024,
+    )
+    adaptive_concurrency: bool = setting(
+        "ADAPTIVE_CONCURRENCY",
+        True,
+        "Make fewer calls at once while a vendor refuses them (429) or gets no more done with more, and then more "
+        "again; also for embedding and reranking. Off: always up to the configured number.",
     )
     timeout_s: float = setting(
         "LLM_TIMEOUT",
@@ -129,9 +135,19 @@ class EmbeddingSettings(Group):
     api_key: SecretStr | None = setting(
         "EMBEDDING_BINDING_API_KEY", None, "Key sent to the vendor.", old_names=("OPENAI_API_KEY",)
     )
-    batch_size: int = setting("EMBEDDING_BATCH_NUM", 32, "Texts per embedding call.", ge=1, le=2048)
+    batch_size: int = setting(
+        "EMBEDDING_BATCH_NUM",
+        32,
+        "Texts per embedding call. Documents that are indexed at the same time share calls.",
+        ge=1,
+        le=2048,
+    )
     max_async: int = setting(
-        "EMBEDDING_FUNC_MAX_ASYNC", 8, "Embedding calls of one process that run at once.", ge=1, le=1024
+        "EMBEDDING_FUNC_MAX_ASYNC",
+        8,
+        "Embedding calls of all processes of a host that run at once at most; of local models, calls of one process.",
+        ge=1,
+        le=1024,
     )
     timeout_s: float = setting(
         "EMBEDDING_TIMEOUT", 60.0, "Longest wait for one embedding call.", unit="seconds", gt=0, none=UNLIMITED_S

@@ -53,7 +53,7 @@ class RerankSettings(Group):
     max_async: int | None = setting(
         "MAX_ASYNC_RERANK",
         None,
-        "Rerank calls of one process that run at once. Unset: as MAX_ASYNC_LLM.",
+        "Rerank calls of all processes of a host that run at once at most. Unset: as MAX_ASYNC_LLM.",
         ge=1,
         le=1024,
     )

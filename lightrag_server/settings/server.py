@@ -83,3 +83,19 @@ class ServerSettings(Group):
     stop_timeout_s: int = setting(
         "STOP_TIMEOUT", 10, "Longest wait for running requests when the server stops.", unit="seconds", ge=0
     )
+    workers: int = setting("WORKERS", 2, "Processes of lightrag-gunicorn that answer.", flag="--workers", ge=1, le=256)
+    job_workers: int = setting(
+        "JOB_WORKERS",
+        1,
+        "Processes of lightrag-gunicorn that work on documents, so that no question waits for that; "
+        "with 0 those of `lightrag-server worker` do.",
+        ge=0,
+        le=64,
+    )
+    worker_timeout_s: int = setting(
+        "WORKER_TIMEOUT",
+        60,
+        "A process of lightrag-gunicorn that gives no sign of life for so long is replaced.",
+        unit="seconds",
+        ge=10,
+    )

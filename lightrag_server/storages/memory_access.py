@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from lightrag_server.core.access import ApiKey, AuditEntry, renamed_in
+from lightrag_server.core.access import ApiKey, AuditEntry, admitted, renamed_in
 from lightrag_server.errors import Conflict
 from lightrag_server.ports.access import Attempt, AuditFilter, Known
 
@@ -20,6 +20,7 @@ class MemoryAccessStore:
         self._revoked: dict[str, float] = {}
         self._attempts: list[tuple[int, str, float]] = []
         self._last_attempt = 0
+        self._due: dict[str, float] = {}
         self._audit: list[AuditEntry] = []
 
     async def add_key(self, key: ApiKey, digest: str) -> None:
@@ -75,6 +76,12 @@ class MemoryAccessStore:
 
     async def forgive(self, id: int, subjects: Sequence[str]) -> None:
         self._attempts = [row for row in self._attempts if row[0] != id and row[1] not in subjects]
+
+    async def admit(self, subject: str, every_s: float, burst: int, at: float) -> float:
+        self._due = {name: due for name, due in self._due.items() if due > at}
+        wait_s, due = admitted(self._due.get(subject, at), every_s, burst, at)
+        self._due[subject] = due
+        return wait_s
 
     async def append_audit(self, entries: Sequence[AuditEntry]) -> None:
         self._audit += entries

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from lightrag_server.bindings.limiter import Limiter
 from lightrag_server.bindings.registry import open_llm, open_vision
 from lightrag_server.bindings.stopping import StopCut, Stopping
-from lightrag_server.bindings.wrappers import Counting, Limiter
+from lightrag_server.bindings.wrappers import Counting
 from lightrag_server.compute import Compute
 from lightrag_server.core.images import image_of
 from lightrag_server.core.records import Image, Turn, Usage

@@ -18,7 +18,14 @@ from lightrag_server.bindings.local.fake import reply_to, vectors_of
 from lightrag_server.bindings.registry import EMBEDDERS, LLMS, load
 from lightrag_server.compute import Compute
 from lightrag_server.core.records import Turn
-from lightrag_server.errors import BadReply, ProviderError, ProviderRejected, ProviderTimeout, ProviderUnavailable
+from lightrag_server.errors import (
+    BadReply,
+    ProviderError,
+    ProviderRejected,
+    ProviderThrottled,
+    ProviderTimeout,
+    ProviderUnavailable,
+)
 from lightrag_server.ports.embedding import Embedder
 from lightrag_server.ports.llm import LLM, ChatReply, ChatRequest
 from lightrag_server.settings.bindings import EmbeddingSettings, LLMSettings
@@ -173,10 +180,10 @@ FAULTS = [
     ({"kind": "status", "status": 401}, ProviderRejected, None),
     ({"kind": "status", "status": 403}, ProviderRejected, None),
     ({"kind": "status", "status": 404}, ProviderRejected, None),
-    ({"kind": "status", "status": 429, "retry_after": "7"}, ProviderUnavailable, 7.0),
-    ({"kind": "status", "status": 429}, ProviderUnavailable, None),
+    ({"kind": "status", "status": 429, "retry_after": "7"}, ProviderThrottled, 7.0),
+    ({"kind": "status", "status": 429}, ProviderThrottled, None),
     ({"kind": "status", "status": 500}, ProviderUnavailable, None),
-    ({"kind": "status", "status": 503, "retry_after": "2.5"}, ProviderUnavailable, 2.5),
+    ({"kind": "status", "status": 503, "retry_after": "2.5"}, ProviderThrottled, 2.5),
     ({"kind": "timeout"}, ProviderTimeout, None),
     ({"kind": "hang_up"}, ProviderUnavailable, None),
     ({"kind": "rubbish"}, BadReply, None),

@@ -10,9 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from lightrag_server.bindings.batching import BatchedEmbedder
+from lightrag_server.bindings.limiter import Limiter
 from lightrag_server.bindings.local.fake import FakeChat, FakeEmbedder, reply_to, vectors_of
 from lightrag_server.bindings.openai import OpenAIChat, OpenAIEmbedder
-from lightrag_server.bindings.wrappers import Backoff, Cached, Counting, Limited, Limiter, Retrying
+from lightrag_server.bindings.wrappers import Backoff, Cached, Counting, Limited, Retrying
 from lightrag_server.compute import Compute
 from lightrag_server.core.records import Turn, Usage
 from lightrag_server.errors import BadReply, DimensionMismatch, ProviderRejected, ProviderUnavailable

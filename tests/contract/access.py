@@ -130,6 +130,23 @@ class AccessStoreContract:
         tries = await asyncio.gather(*(store.attempt({"a": 5}, NOW, 60) for _ in range(20)))
         assert sum(each.id is not None for each in tries) == 5
 
+    # -- requests
+
+    async def test_requests_come_at_once_up_to_the_burst_and_then_one_by_one(self, store: AccessStore):
+        assert [await store.admit("a", 2.0, 3, NOW) for _ in range(5)] == [0.0, 0.0, 0.0, 2.0, 2.0]
+        assert await store.admit("b", 2.0, 3, NOW) == 0.0
+        assert await store.admit("a", 2.0, 3, NOW + 1.5) == 0.5
+        assert [await store.admit("a", 2.0, 3, NOW + 2) for _ in range(2)] == [0.0, 2.0]
+        assert [await store.admit("a", 2.0, 3, NOW + 99) for _ in range(4)] == [0.0, 0.0, 0.0, 2.0]
+
+    async def test_a_clock_that_was_set_back_keeps_nobody_out_for_long(self, store: AccessStore):
+        await store.admit("a", 2.0, 1, NOW + 3600)
+        assert await store.admit("a", 2.0, 1, NOW) == 2.0
+
+    async def test_requests_at_the_same_time_count_each_other(self, store: AccessStore):
+        waits = await asyncio.gather(*(store.admit("a", 1.0, 5, NOW) for _ in range(20)))
+        assert waits.count(0.0) == 5
+
     # -- audit
 
     async def test_entries_come_newest_first_and_in_pages(self, store: AccessStore):

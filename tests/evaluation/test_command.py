@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from lightrag_server.bootstrap import open_app
+from lightrag_server.bootstrap import Duty, open_app
 from lightrag_server.cli import main
 from lightrag_server.ports.doc_status import Filter
 from lightrag_server.settings.loader import load
@@ -77,14 +77,14 @@ def test_beside_a_server_it_measures_and_the_server_goes_on(indexed: Path) -> No
 
 async def test_it_writes_nothing_and_leaves_jobs_alone(indexed: Path) -> None:
     settings = load([], environ=FAKE, start_dir=indexed)
-    async with open_app(settings, works=False) as app:
+    async with open_app(settings, duty=Duty.READING) as app:
         workspace = await app.workspaces.named("")
         await workspace.intake.accept_file("late.txt", b"Edsger Dijkstra wrote of structured programming.")
     before = dump(indexed)
     result = await asyncio.to_thread(evaluate, indexed, "questions.jsonl", "--answers", "--modes", "mix")
     assert result.returncode == 0, result.stderr
     assert dump(indexed) == before
-    async with open_app(settings, works=False) as app:
+    async with open_app(settings, duty=Duty.READING) as app:
         [late] = await (await app.workspaces.named("")).stores.documents.find(Filter(file_path="late.txt"))
         assert late.status == "pending"
 

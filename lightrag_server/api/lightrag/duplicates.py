@@ -84,7 +84,7 @@ async def reject(workspace: ChosenWorkspace, request: RejectRequest) -> PairResu
 async def scan(app: OpenedApp, workspace: ChosenWorkspace) -> ScanStarted:
     """Look at all entities again, in the background. New and changed ones are looked at without being asked."""
     await workspace.resolve.submit()
-    app.runner.wake()
+    app.bell.ring()
     return ScanStarted(message="All entities are being compared; GET /graph/duplicates lists what is found.")
 
 

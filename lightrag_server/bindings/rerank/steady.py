@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from itertools import islice
 
 from lightrag_server.bindings.batching import sendable
+from lightrag_server.bindings.limiter import Limiter
 from lightrag_server.bindings.together import all_of
-from lightrag_server.bindings.wrappers import Backoff, Counts, Limiter, Tally
+from lightrag_server.bindings.wrappers import Backoff, Counts, Tally
 from lightrag_server.core.tokens import EstimatingTokenizer
 from lightrag_server.errors import BadReply
 from lightrag_server.ports.rerank import Reranker
@@ -59,8 +60,9 @@ class SteadyReranker:
             return await self._backoff.run(lambda: self._once(question, texts))
 
     async def _once(self, question: str, texts: list[str]) -> list[float]:
-        async with self._limiter.slot():
+        async with self._limiter.slot() as call:
             scores = await self._inner.rank(question, texts)
+            call.size = sum(map(len, texts))
         if len(scores) != len(texts):
             raise BadReply(f"{self.identity} did not score each of {len(texts)} texts")
         return scores
