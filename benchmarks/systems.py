@@ -78,14 +78,19 @@ def variables_for(vendor: Vendor) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Ours:
+    """`program` is `server.MANY` for lightrag-gunicorn, where some processes answer and others work on documents."""
+
     name: str = "ours"
+    program: tuple[str, ...] = server.ALONE
 
     @contextmanager
     def running(self, folder: Path, vendor: Vendor, **variables: str) -> Iterator[Running]:
         start = time.perf_counter()
         port = free_port()
         options = ("--port", str(port))
-        with server.running(folder, *options, **{**variables_for(vendor), **variables}) as process:
+        with server.running(
+            folder, *options, program=self.program, **{**variables_for(vendor), **variables}
+        ) as process:
             wait_for_health(port, process.process)
             yield Running(process.process.pid, address_of(port), time.perf_counter() - start)
             assert process.stop() == 0, process.text

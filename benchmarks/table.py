@@ -23,6 +23,7 @@ import measures
 import stand
 from corpus import CHUNKS_PER_DOCUMENT, Corpus, corpus
 from systems import DIMENSION, LightRAG, Ours, Running, System, with_one_ssl_context
+from tests.server import MANY
 from tests.vendor import Vendor, in_process
 
 Figures = dict[str, float]
@@ -114,6 +115,8 @@ ROWS = (
     _row("first streamed words, model at once: ms", "first_words_ms", "≤ 30", 30),
     _row("mix p95 while indexing: ms", "beside_p95_ms", "", float("inf")),
     _row("… as many times the p95 at rest, 2 clients", "beside_times", "≤ 3", 3, "{:.1f}"),
+    _row("… where processes of their own index (lightrag-gunicorn): ms", "fleet_beside_p95_ms", "", float("inf")),
+    _row("… as many times the p95 at rest", "fleet_beside_times", "≤ 3", 3, "{:.1f}"),
     _row("tokens into the LLM per answered question", "answer_tokens", "≤ 8,000", 8000),
     _row("LLM calls per answered question", "answer_calls", "1", 1, "{:.1f}"),
     _row("memory at rest, 1 worker: MB", "idle_mb", "≤ 150", 150),
@@ -243,6 +246,24 @@ def _beside(running: Running, vendor: Vendor, texts: Corpus, sizes: Sizes, first
     }
 
 
+def fleet(system: System, sizes: Sizes) -> Figures:
+    """The same questions when one process answers and others work on documents."""
+    if not isinstance(system, Ours):
+        return {}
+    texts = corpus((sizes.chunks + sizes.beside) // CHUNKS_PER_DOCUMENT)
+    stored = sizes.chunks // CHUNKS_PER_DOCUMENT
+    apart = Ours(program=MANY)
+    with (
+        TemporaryDirectory() as folder,
+        in_process(DIMENSION) as vendor,
+        apart.running(Path(folder), vendor, WORKERS="1") as running,
+    ):
+        measures.index(running, vendor, texts.texts[:stored])
+        with running.client() as client, measures.quiet(client):
+            time.sleep(REST_S)
+        return {f"fleet_{name}": value for name, value in _beside(running, vendor, texts, sizes, stored).items()}
+
+
 def _changed(running: Running, vendor: Vendor, number: int) -> Figures:
     with running.client() as client:
         view = {"label": "*", "max_nodes": GRAPH_NODES}
@@ -337,6 +358,7 @@ PHASES: dict[str, Callable[[System, Sizes], Figures]] = {
     "small": small,
     "slow": slow_model,
     "whole": whole,
+    "fleet": fleet,
     "light": light,
     "growth": growth,
     "crash": crash,
