@@ -53,7 +53,8 @@ class Running:
 
 
 class System(Protocol):
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def running(self, folder: Path, vendor: Vendor, **variables: str) -> AbstractContextManager[Running]: ...
 
