@@ -8,6 +8,7 @@ import logging
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -29,6 +30,9 @@ from lightrag_server.sockets import BACKLOG, addresses, listening_host, open_soc
 logger = logging.getLogger(__name__)
 
 GARBAGE_THRESHOLD = 20_000
+SWITCH_S = 0.0005
+"""A question goes through the event loop and threads in turn. At each crossing it waits as long as whoever is at work,
+mostly indexing, may keep the interpreter: by default ten times as long."""
 STOPPED_BY = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 
 
@@ -111,6 +115,7 @@ async def _serve(
     with server.stopped_by_signals():
         async with pulse(beats), app.router.lifespan_context(app):
             _spare_the_collector()
+            sys.setswitchinterval(SWITCH_S)
             if ready:
                 await ready(app)
             await server.serve(sockets)

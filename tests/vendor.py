@@ -14,11 +14,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import re
 import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -33,6 +34,9 @@ from lightrag_server.core.records import Turn
 
 NONSENSE = 'Of course! (entity<|#|>\x00\nrelation<|#|>half a row\n{"entities": [\n%%% entity<|#|><|#|><|#|>'
 STREAMS = {"openai": b"text/event-stream", "ollama": b"application/x-ndjson"}
+FENCED = re.compile(r"-{3}Input Text-{3}\n```\n(.*?)\n```", re.DOTALL)
+ASKED_FOR_KEYWORDS = re.compile(r"high_level_keywords.*User Query: ([^\n]+)", re.DOTALL)
+"""How LightRAG asks, which benchmarks run beside."""
 
 
 @dataclass(slots=True)
@@ -59,6 +63,8 @@ class Settings:
 
 @dataclass(slots=True)
 class Stats:
+    """`chat_tokens` are the part of `prompt_tokens` that is not embeddings'."""
+
     chat: int = 0
     stream: int = 0
     embed: int = 0
@@ -66,6 +72,7 @@ class Stats:
     other: int = 0
     texts: int = 0
     prompt_tokens: int = 0
+    chat_tokens: int = 0
     completion_tokens: int = 0
     cancelled_streams: int = 0
     refused: int = 0
@@ -135,16 +142,28 @@ def refused(status: int, code: str | None = None, param: str | None = None, retr
 
 def chat(state: State, body: dict[str, Any], wire: str, text: str | None = None) -> Reply:
     messages = [Turn(m["role"], text_of(m["content"])) for m in body["messages"]]
-    text = text or state.settings.reply or reply_to(messages, schema_of(body, wire))
+    text = text or state.settings.reply or peer_reply(messages) or reply_to(messages, schema_of(body, wire))
     limits = body if wire == "openai" else body.get("options", {})
     if not state.settings.ignores_stop:
         text = text[: min((text.index(s) for s in limits.get("stop", []) if s in text), default=None)]
     text, finish = within(text, limits.get("max_tokens", limits.get("num_predict")))
     tokens = sum(token_count(turn.content) for turn in messages), token_count(text)
     state.stats.prompt_tokens += tokens[0]
+    state.stats.chat_tokens += tokens[0]
     state.stats.completion_tokens += tokens[1]
     make = openai_chat if wire == "openai" else ollama_chat
     return make(body, text, tokens, finish)
+
+
+def peer_reply(messages: Sequence[Turn]) -> str:
+    """What LightRAG asks in words that the binding `fake` does not know; else nothing."""
+    asked = messages[-1].content
+    if passage := FENCED.search(asked):
+        return reply_to([*messages[:-1], Turn("user", f"Passage:\n{passage.group(1)}")])
+    if question := ASKED_FOR_KEYWORDS.search(asked):
+        names = re.findall(r"[A-Z][a-z]+(?: [A-Z][a-z]+)+", question.group(1))
+        return orjson.dumps({"high_level_keywords": [question.group(1)], "low_level_keywords": names}).decode()
+    return ""
 
 
 def text_of(content: Any) -> str:

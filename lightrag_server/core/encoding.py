@@ -7,6 +7,7 @@ version can be read.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -37,6 +38,8 @@ from lightrag_server.core.records import (
 from lightrag_server.errors import InvalidInput, StorageCorrupt
 
 Row = dict[str, Any]
+PACKED_FROM_BYTES = 512
+_PACKED_MARK = b"x"
 
 
 def to_bytes(row: Any) -> bytes:
@@ -53,6 +56,20 @@ def from_bytes(data: bytes | str) -> Any:
         return orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise StorageCorrupt(f"a stored row cannot be read: {error}") from error
+
+
+def packed(json: bytes) -> bytes:
+    """Deflated where that pays: prose and extractions to less than half. Costs about 15 us per kB, and 5 to unpack."""
+    return zlib.compress(json, 1) if len(json) >= PACKED_FROM_BYTES else json
+
+
+def unpacked(data: bytes) -> bytes:
+    """What `packed` was given, also where it was stored before there was packing: no JSON begins like a zlib stream.
+    Raises `StorageCorrupt`."""
+    try:
+        return zlib.decompress(data) if data.startswith(_PACKED_MARK) else data
+    except zlib.error as error:
+        raise StorageCorrupt(f"a stored row cannot be unpacked: {error}") from error
 
 
 def _without_empty(row: Row) -> Row:
@@ -219,11 +236,11 @@ def chunk_from_row(row: Row) -> Chunk:
 def chunked_to_bytes(parsed: ParsedDocument, chunks: Sequence[Chunk]) -> bytes:
     """A parsed document and the chunks cut from it; the chunks' texts are not kept twice."""
     rows = [{name: value for name, value in chunk_to_row(c).items() if name != "text"} for c in chunks]
-    return to_bytes({"parsed": parsed_to_row(parsed), "chunks": rows})
+    return packed(to_bytes({"parsed": parsed_to_row(parsed), "chunks": rows}))
 
 
 def chunked_from_bytes(data: bytes) -> tuple[ParsedDocument, list[Chunk]]:
-    row = from_bytes(data)
+    row = from_bytes(unpacked(data))
     parsed = parsed_from_row(row["parsed"])
     rows: list[Row] = row["chunks"]
     return parsed, [chunk_from_row(r | {"text": parsed.text[r["start"] : r["end"]]}) for r in rows]

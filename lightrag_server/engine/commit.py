@@ -40,7 +40,10 @@ log = logging.getLogger(__name__)
 SLICE_CHUNKS = 200
 DOCUMENTS_AT_ONCE = 200
 SECONDS_BETWEEN_COMMITS = 0.3
-"""A stream of small documents is committed in few, larger transactions: the same pages are written once."""
+SECONDS_FOR_COMPANY = 5.0
+"""Documents that others follow are committed with them: what they share, the entities that are told of everywhere and
+the indexes, is then folded and written once for all of them."""
+LOOK_S = 0.2
 WAIT_FOR_PREPARE_S = 0.2
 EMBEDDING_KEY = "embedding"
 
@@ -68,13 +71,12 @@ class Commit:
         self._clock = clock
         self._notes_names = notes_names
         self._telemetry = telemetry or Telemetry()
-        self._last_end = -SECONDS_BETWEEN_COMMITS
+        self._last_end = -SECONDS_FOR_COMPANY
 
     async def run(self, fence: int) -> int:
         """Carry out all edits, commit all prepared documents and removals; return how many documents. Raises `JobLost`
         when superseded."""
-        if not await self._stores.edits.count():
-            await asyncio.sleep(self._last_end + SECONDS_BETWEEN_COMMITS - time.monotonic())
+        await self._wait_for_company()
         await self._stores.raise_fence(fence)
         held_up = await self._edit(fence)
         total = 0
@@ -89,6 +91,25 @@ class Commit:
         if held_up:
             raise held_up
         return total
+
+    async def _wait_for_company(self) -> None:
+        """Not with an edit or a removal: somebody waits for those."""
+        while (since := time.monotonic() - self._last_end) < SECONDS_FOR_COMPANY:
+            if await self._stores.edits.count() or await self._is_any(Stage.DELETING):
+                return
+            if since >= SECONDS_BETWEEN_COMMITS and not await self._is_more_coming():
+                return
+            await asyncio.sleep(LOOK_S)
+
+    async def _is_more_coming(self) -> bool:
+        """Documents that this commit could take along: others are on their way, and there is room in a slice."""
+        if not await self._is_any(Stage.ACCEPTED):
+            return False
+        ready = await self._stores.documents.find(Filter(stages=frozenset({Stage.PREPARED})), SLICE_CHUNKS)
+        return sum(len(document.chunk_ids) for document in ready) < SLICE_CHUNKS
+
+    async def _is_any(self, stage: Stage) -> bool:
+        return bool(await self._stores.documents.find(Filter(stages=frozenset({stage})), 1))
 
     async def _due(self) -> list[Document]:
         """Removals first: they free names and make room."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from lightrag_server.core.encoding import extraction_from_row, extraction_to_row
+from lightrag_server.core.encoding import extraction_from_row, extraction_to_row, packed, unpacked
 from lightrag_server.core.records import Extraction
 from lightrag_server.ports.vectors import VectorItem
 
@@ -31,7 +31,7 @@ class PreparedChunk:
 
 
 def encode(chunks: Sequence[PreparedChunk]) -> bytes:
-    """Length of the JSON head, the head, then all vectors in order as half-precision rows."""
+    """Length of the packed JSON head, the head, then all vectors in order as half-precision rows."""
     rows: list[dict[str, Any]] = []
     vectors: list[np.ndarray[Any, Any]] = []
     for chunk in chunks:
@@ -45,14 +45,14 @@ def encode(chunks: Sequence[PreparedChunk]) -> bytes:
         )
         vectors.extend(item.vector for items in groups.values() for item in items)
     dimension = len(vectors[0]) if vectors else 0
-    head = orjson.dumps({"dimension": dimension, "chunks": rows})
+    head = packed(orjson.dumps({"dimension": dimension, "chunks": rows}))
     matrix = np.asarray(vectors, dtype=np.float16).tobytes()
     return len(head).to_bytes(_LENGTH_BYTES, "big") + head + matrix
 
 
 def decode(data: bytes) -> list[PreparedChunk]:
     length = int.from_bytes(data[:_LENGTH_BYTES], "big")
-    head = orjson.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + length])
+    head = orjson.loads(unpacked(data[_LENGTH_BYTES : _LENGTH_BYTES + length]))
     matrix = np.frombuffer(data, dtype=np.float16, offset=_LENGTH_BYTES + length).astype(np.float32)
     rows = iter(matrix.reshape(-1, head["dimension"]) if head["dimension"] else ())
 

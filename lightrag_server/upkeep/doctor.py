@@ -117,7 +117,7 @@ async def _mended(app: App, workspace: Workspace, report: Report) -> None:
     for mend in mends_for(report):
         await _carried_out(workspace, mend)
     again = await Treatment(workspace.stores, app.queue, utc_now).give(report.faults)
-    app.runner.wake()
+    app.bell.ring()
     if again:
         print(f"{workspace.name or 'default'}: {again} document(s) are prepared again, by any server", file=sys.stderr)
 

@@ -9,10 +9,11 @@ from lightrag_server.core.records import DocStatus, Stage
 from lightrag_server.engine import blob_keys, job_kinds
 from lightrag_server.engine.clear import Clear
 from lightrag_server.engine.commit import Commit
+from lightrag_server.engine.leftovers import ORPHAN_AFTER_S
 from lightrag_server.engine.register import Register
 from lightrag_server.engine.texts import Vectorizer
 from lightrag_server.engine.workspace import Workspace, Workspaces
-from lightrag_server.jobs.reconcile import ORPHAN_AFTER_S, Reconcile, remove_orphans
+from lightrag_server.jobs.reconcile import Reconcile, remove_orphans
 from lightrag_server.ports.jobs import JobState, Progress
 from lightrag_server.storages.memory_directory import MemoryDirectory
 from tests.engine.conftest import NOW, Bench, opened_bench

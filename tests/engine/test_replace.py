@@ -25,11 +25,12 @@ from lightrag_server.core.records import Chunk, DocStatus, Document, Extraction,
 from lightrag_server.engine import blob_keys, job_kinds
 from lightrag_server.engine.documents import Documents
 from lightrag_server.engine.incoming import Terms
+from lightrag_server.engine.leftovers import ORPHAN_AFTER_S
 from lightrag_server.engine.versions import REPLACEMENT_FAILED, give_up, key_of
 from lightrag_server.engine.workspace import Workspaces
 from lightrag_server.errors import Conflict, ExtractionFailed, InvalidInput, JobLost, NotFound, ProviderTimeout
 from lightrag_server.jobs.handlers import Handlers, RetryLater
-from lightrag_server.jobs.reconcile import ORPHAN_AFTER_S, remove_orphans, remove_parts
+from lightrag_server.jobs.reconcile import remove_orphans, remove_parts
 from lightrag_server.ports.doc_status import Filter
 from lightrag_server.settings.storages import SQLiteSettings
 from lightrag_server.storages.sqlite.backend import SQLiteBackend

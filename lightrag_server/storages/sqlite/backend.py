@@ -23,7 +23,15 @@ from lightrag_server.storages.sqlite.kv import SQLiteKVStore
 from lightrag_server.storages.sqlite.lexical import SQLiteLexicalStore
 from lightrag_server.storages.sqlite.vectors import VECTOR_SCHEMA, SQLiteVectorStore, namespaces_of
 
-MIGRATIONS = (schema.ROWS, schema.GRAPH, schema.LEXICAL, VECTOR_SCHEMA, schema.DOCUMENT_CONDITIONS, schema.ENTITY_TYPES)
+MIGRATIONS = (
+    schema.ROWS,
+    schema.GRAPH,
+    schema.LEXICAL,
+    VECTOR_SCHEMA,
+    schema.DOCUMENT_CONDITIONS,
+    schema.ENTITY_TYPES,
+    schema.KV_IN_ORDER,
+)
 SUFFIX = ".sqlite"
 PAGE_BYTES = 8192
 """Three vectors of 1,024 half-precision numbers; a page of 4,096 bytes would hold one."""

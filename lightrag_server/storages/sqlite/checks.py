@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from lightrag_server.core.encoding import document_from_row, entity_from_row, from_bytes, relation_from_row
+from lightrag_server.core.encoding import document_from_row, entity_from_row, from_bytes, relation_from_row, unpacked
 from lightrag_server.errors import StorageCorrupt
 from lightrag_server.ports.storage import Flaw
 from lightrag_server.storages.sqlite import lexical
@@ -114,7 +114,7 @@ def _unreadable(connection: sqlite3.Connection, sql: str, read: Callable[[Any], 
 
 def _read_or_none(data: bytes, read: Callable[[Any], T]) -> T | None:
     try:
-        return read(from_bytes(data))
+        return read(from_bytes(unpacked(data)))
     except (StorageCorrupt, ValueError, TypeError, KeyError, IndexError, AttributeError):
         return None
 

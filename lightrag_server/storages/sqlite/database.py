@@ -27,7 +27,9 @@ Statement = Callable[[sqlite3.Connection], T]
 _UNAVAILABLE = ("locked", "busy", "full", "disk i/o", "readonly", "unable to open")
 _CORRUPT = ("malformed", "not a database", "corrupt")
 _HEADER_BYTES = 100
-WAL_PAGES_BEFORE_CHECKPOINT = 4000
+WAL_PAGES_BEFORE_CHECKPOINT = 8000
+"""Some commits of a large graph: pages of indexes and of entities that each of them touches are copied back once. The
+log is 64 MB then, which takes a fraction of a second to read after a crash."""
 WAL_RETRY_S = 0.02
 MAPPED_BYTES = 1 << 30
 """Pages are read from the system's cache instead of being copied: graph reads take half the time. Costs no memory of

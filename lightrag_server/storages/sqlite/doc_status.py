@@ -10,11 +10,21 @@ from lightrag_server.ports.doc_status import Change, Filter, Page, SortField
 from lightrag_server.storages.sqlite.arrays import check_ids, text_array
 from lightrag_server.storages.sqlite.database import Database
 
-_COLUMNS = "id, file_path, status, stage, track_id, content_hash, created_at, updated_at, enabled, data"
-_PLACES = "?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
-_ADD = f"INSERT INTO documents ({_COLUMNS}) VALUES ({_PLACES}) ON CONFLICT DO NOTHING"
-_PUT = f"INSERT OR REPLACE INTO documents ({_COLUMNS}) VALUES ({_PLACES})"
-_UPDATE = f"UPDATE documents SET ({_COLUMNS}) = ({_PLACES}) WHERE id = ?"
+_COLUMNS = (
+    "id",
+    "file_path",
+    "status",
+    "stage",
+    "track_id",
+    "content_hash",
+    "created_at",
+    "updated_at",
+    "enabled",
+    "data",
+)
+_ROW = f"({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+_ADD = f"INSERT INTO documents {_ROW} ON CONFLICT DO NOTHING"
+_PUT = f"INSERT OR REPLACE INTO documents {_ROW}"
 _GET_ONE = "SELECT data FROM documents WHERE id = ?"
 _GET = "SELECT data FROM documents WHERE id IN (SELECT value FROM json_each(?))"
 _DELETE = "DELETE FROM documents WHERE id IN (SELECT value FROM json_each(?))"
@@ -55,7 +65,7 @@ class SQLiteDocStatusStore:
             found = _documents(connection.execute(_GET_ONE, (id,)))
             changed = change(found[0]) if found else None
             if changed is not None:
-                connection.execute(_UPDATE, (*_row(changed), id))
+                _rewrite(connection, found[0], changed)
             return changed
 
         return await self._database.write(write)
@@ -99,6 +109,15 @@ class SQLiteDocStatusStore:
 
     async def clear(self) -> None:
         await self._database.write(lambda c: c.execute("DELETE FROM documents"))
+
+
+def _rewrite(connection: sqlite3.Connection, before: Document, after: Document) -> None:
+    """Name only the columns that change: SQLite writes the index of each that is named."""
+    columns = zip(_COLUMNS, _row(before), _row(after), strict=True)
+    changed = {name: value for name, old, value in columns if value != old}
+    if changed:
+        assignments = ", ".join(f"{name} = ?" for name in changed)
+        connection.execute(f"UPDATE documents SET {assignments} WHERE id = ?", (*changed.values(), before.id))
 
 
 def _row(document: Document) -> tuple[Any, ...]:

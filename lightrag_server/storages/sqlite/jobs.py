@@ -66,6 +66,8 @@ CREATE INDEX notes_by_workspace ON notes (workspace, id);
 """
 
 _THREADS = 2
+PAGE_BYTES = 1024
+"""A job passes through seven indexes with a few entries each; of every one a page is written."""
 _COLUMNS = "id, kind, workspace, subject, lock, state, attempt, fence, owner, error, is_cancelled"
 _VALUES = "SELECT value FROM json_each(?)"
 _IN_KINDS = f"kind IN ({_VALUES})"
@@ -103,7 +105,7 @@ class SQLiteJobQueue:
     ) -> None:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="jobs")
         self._database = Database(
-            path, [JOBS_SCHEMA], settings.model_copy(update={"synchronous": "NORMAL"}), self._threads
+            path, [JOBS_SCHEMA], settings.model_copy(update={"synchronous": "NORMAL"}), self._threads, PAGE_BYTES
         )
         self._clock = clock
         self._silence = Silence(ticks)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator, Collection, Mapping
 
-from lightrag_server.core.encoding import from_bytes, to_bytes
+from lightrag_server.core.encoding import from_bytes, packed, to_bytes, unpacked
 from lightrag_server.ports.kv import Row
 from lightrag_server.storages.sqlite.arrays import check_ids, text_array
 from lightrag_server.storages.sqlite.database import Database
@@ -12,7 +12,10 @@ SCAN_ROWS = 500
 
 _GET = "SELECT key, value FROM kv WHERE namespace = ? AND key IN (SELECT value FROM json_each(?))"
 _PRESENT = "SELECT key FROM kv WHERE namespace = ? AND key IN (SELECT value FROM json_each(?))"
-_PUT = "INSERT INTO kv (namespace, key, value) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
+_PUT = (
+    "INSERT INTO kv (namespace, key, value) VALUES (?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET value = excluded.value WHERE value <> excluded.value"
+)
 _DELETE = "DELETE FROM kv WHERE namespace = ? AND key IN (SELECT value FROM json_each(?))"
 _SCAN = "SELECT key, value FROM kv WHERE namespace = ? AND key {above} ? AND key < ? ORDER BY key LIMIT ?"
 _COUNT = "SELECT count(*) FROM kv WHERE namespace = ?"
@@ -32,7 +35,7 @@ class SQLiteKVStore:
             return {}
         wanted = text_array(keys)
         return await self._database.read(
-            lambda c: {key: from_bytes(value) for key, value in c.execute(_GET, (self._namespace, wanted)).fetchall()}
+            lambda c: {key: _row(value) for key, value in c.execute(_GET, (self._namespace, wanted)).fetchall()}
         )
 
     async def put(self, rows: Mapping[str, Row]) -> None:
@@ -42,7 +45,8 @@ class SQLiteKVStore:
         check_ids(rows)
 
         def write(connection: sqlite3.Connection) -> None:
-            connection.executemany(_PUT, ((self._namespace, key, to_bytes(rows[key])) for key in sorted(rows)))
+            values = ((self._namespace, key, packed(to_bytes(rows[key]))) for key in sorted(rows))
+            connection.executemany(_PUT, values)
 
         await self._database.write(write)
 
@@ -71,7 +75,7 @@ class SQLiteKVStore:
     async def _page(self, above: str, start: str, prefix: str) -> list[tuple[str, Row]]:
         statement, values = _SCAN.format(above=above), (self._namespace, start, _end_of(prefix), SCAN_ROWS)
         return await self._database.read(
-            lambda c: [(key, from_bytes(value)) for key, value in c.execute(statement, values).fetchall()]
+            lambda c: [(key, _row(value)) for key, value in c.execute(statement, values).fetchall()]
         )
 
     async def count(self) -> int:
@@ -79,6 +83,10 @@ class SQLiteKVStore:
 
     async def clear(self) -> None:
         await self._database.write(lambda c: c.execute(_CLEAR, (self._namespace,)))
+
+
+def _row(value: bytes) -> Row:
+    return from_bytes(unpacked(value))
 
 
 def _end_of(prefix: str) -> str | bytes:

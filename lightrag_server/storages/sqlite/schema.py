@@ -81,3 +81,13 @@ CREATE TABLE lexical_items (
     UNIQUE (namespace, id)
 );
 """
+
+KV_IN_ORDER = """
+-- Values lie in the order in which they were written. Among keys in random order each would be a page to write again,
+-- and a value of more than a quarter of a page would have pages of its own.
+CREATE TABLE kv_in_order (id INTEGER PRIMARY KEY, namespace TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL);
+INSERT INTO kv_in_order (namespace, key, value) SELECT namespace, key, value FROM kv ORDER BY namespace, key;
+DROP TABLE kv;
+ALTER TABLE kv_in_order RENAME TO kv;
+CREATE UNIQUE INDEX kv_keys ON kv (namespace, key);
+"""
