@@ -70,26 +70,20 @@ from lightrag_server.jobs.heart import Heart
 from lightrag_server.jobs.liveness import Liveness
 from lightrag_server.jobs.reconcile import Reconcile
 from lightrag_server.jobs.runner import Runner
+from lightrag_server.kept import PROCESSES_FOLDER, open_kept, open_queue
 from lightrag_server.parsers.registry import Parsers
 from lightrag_server.ports.blobs import BlobStore
 from lightrag_server.ports.directory import WorkspaceRow
 from lightrag_server.ports.jobs import JobQueue
 from lightrag_server.ports.telemetry import Telemetry
 from lightrag_server.settings import Settings
-from lightrag_server.storages.local_blobs import LocalBlobStore
-from lightrag_server.storages.registry import open_backends
-from lightrag_server.storages.sqlite.directory import SQLiteDirectory
-from lightrag_server.storages.sqlite.jobs import SQLiteJobQueue
 from lightrag_server.telemetry.opening import open_telemetry
 from lightrag_server.telemetry.sampling import Sampler, Slots
 
 log = logging.getLogger(__name__)
 
-COORDINATION_FILE = "coordination.sqlite"
-DIRECTORY_FILE = "directory.sqlite"
 METRICS_FOLDER = "metrics"
-BLOBS_FOLDER = "blobs"
-PROCESSES_FOLDER = "processes"
+VENDORS_FOLDER = "vendors"
 
 
 class Duty(Enum):
@@ -122,16 +116,6 @@ class App:
     telemetry: Telemetry
     sampler: Sampler
     notices: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What is kept, without any model and without anybody who works."""
-
-    backends: Backends
-    blobs: BlobStore
-    queue: JobQueue
-    register: Register
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,34 +188,11 @@ async def open_app(settings: Settings, clock: Clock = utc_now, *, duty: Duty = D
         )
 
 
-@asynccontextmanager
-async def open_kept(settings: Settings, clock: Clock = utc_now) -> AsyncGenerator[Kept]:
-    """For commands that look after the data, whether a server runs or not."""
-    async with AsyncExitStack() as stack:
-        yield await _open_kept(stack, settings, clock)
-
-
-async def _open_kept(stack: AsyncExitStack, settings: Settings, clock: Clock) -> Kept:
-    backends = await stack.enter_async_context(open_backends(settings))
-    queue = _open_queue(settings)
-    stack.push_async_callback(queue.close)
-    directory = SQLiteDirectory(settings.server.working_dir / DIRECTORY_FILE, settings.sqlite)
-    stack.push_async_callback(directory.close)
-    register = Register(
-        directory,
-        backends.doc_status.workspaces,
-        clock,
-        default=settings.server.workspace,
-        auto_create=settings.server.workspace_auto_create,
-    )
-    return Kept(backends, LocalBlobStore(settings.server.working_dir / BLOBS_FOLDER), queue, register)
-
-
 async def _open_shared(
     stack: AsyncExitStack, settings: Settings, clock: Clock, telemetry: Telemetry, duty: Duty
 ) -> _Shared:
     """Stores, queue and models, in the order in which they need one another; the stack closes them."""
-    kept = await _open_kept(stack, settings, clock)
+    kept = await stack.enter_async_context(open_kept(settings, clock))
     # questions alone need one process, and do not stand back
     compute = Compute(1, niceness=0) if duty is Duty.REQUESTS else Compute(settings.ingest.cpu_workers)
     stack.push_async_callback(compute.close)
@@ -277,12 +238,8 @@ async def _open_shared(
     )
 
 
-def _open_queue(settings: Settings) -> JobQueue:
-    return SQLiteJobQueue(settings.server.working_dir / COORDINATION_FILE, settings.sqlite)
-
-
 def _vendor_limits(settings: Settings) -> VendorLimits:
-    return VendorLimits(settings.server.working_dir / "vendors", is_adaptive=settings.llm.adaptive_concurrency)
+    return VendorLimits(settings.server.working_dir / VENDORS_FOLDER, is_adaptive=settings.llm.adaptive_concurrency)
 
 
 def _profile(settings: Settings, llm: Counting | None) -> Profile:
@@ -325,7 +282,7 @@ async def _open_runner(stack: AsyncExitStack, shared: _Shared, workspaces: Works
         (job_kinds.SUMMARIZE,): 1,
     }
     reconcile = Reconcile(workspaces, shared.queue, shared.clock)
-    heart = Heart(liveness.owner, partial(_open_queue, shared.settings))
+    heart = Heart(liveness.owner, partial(open_queue, shared.settings))
     drain = partial(shared.llm_limiter.drain, shared.settings.server.stop_timeout_s)
     runner = Runner(shared.queue, handlers, liveness, slots, reconcile, heart, drain, shared.telemetry.meter)
     await asyncio.to_thread(liveness.open)

@@ -34,7 +34,8 @@ ALLOWED: dict[str, set[str]] = {
     # who listens to what is measured
     "telemetry": ADAPTER | {"__init__"},
     "bootstrap": ADAPTER
-    | {"access", "entrance", "engine", "jobs", "storages", "bindings", "parsers", "nlp", "telemetry"},
+    | {"access", "entrance", "engine", "jobs", "storages", "bindings", "parsers", "nlp", "kept", "telemetry"},
+    "kept": ADAPTER | {"engine", "storages"},
     "api": {"__init__", "access", "bootstrap", "engine", "core", "ports", "errors", "settings", "logs", "telemetry"},
     "banner": {"__init__", "bootstrap", "engine", "core", "settings"},
     "access_commands": {"access", "entrance", "core", "settings", "errors"},
@@ -46,7 +47,8 @@ ALLOWED: dict[str, set[str]] = {
     "mcp_stdio": {"api", "bootstrap", "core", "errors", "settings"},
     "evaluation": {"__init__", "api", "bootstrap", "engine", "core", "ports", "errors", "settings", "logs"},
     # doctor, backup and restore: commands over the data, beside a server or without one
-    "upkeep": ADAPTER | {"__init__", "access", "bootstrap", "engine", "entrance", "jobs", "bindings", "storages"},
+    "upkeep": ADAPTER
+    | {"__init__", "access", "bootstrap", "kept", "engine", "entrance", "jobs", "bindings", "storages"},
     "cli": {
         "serving",
         "working",

@@ -28,7 +28,6 @@ from typing import Any, BinaryIO
 
 from lightrag_server import __version__, logs
 from lightrag_server.access.tokens import SECRET_FILE
-from lightrag_server.bootstrap import BLOBS_FOLDER, COORDINATION_FILE, DIRECTORY_FILE, open_kept
 from lightrag_server.core.records import Document
 from lightrag_server.engine import blob_keys
 from lightrag_server.engine.clock import utc_now
@@ -39,6 +38,7 @@ from lightrag_server.engine.leftovers import ORPHAN_AFTER_S
 from lightrag_server.engine.stores import Stores, open_stores
 from lightrag_server.entrance import ACCESS_FILE
 from lightrag_server.errors import ConfigError, NotFound, StorageError
+from lightrag_server.kept import BLOBS_FOLDER, COORDINATION_FILE, DIRECTORY_FILE, open_kept
 from lightrag_server.ports.doc_status import Filter
 from lightrag_server.ports.storage import Backends
 from lightrag_server.settings import Settings

@@ -13,7 +13,7 @@ from dataclasses import asdict
 
 from lightrag_server import logs
 from lightrag_server.bindings.registry import choose_bindings, open_embedder
-from lightrag_server.bootstrap import App, open_app, open_kept
+from lightrag_server.bootstrap import App, open_app
 from lightrag_server.compute import Compute
 from lightrag_server.core.edits import Mend
 from lightrag_server.engine.clock import utc_now
@@ -22,6 +22,7 @@ from lightrag_server.engine.doctor.treatment import Treatment, mends_for
 from lightrag_server.engine.stores import open_stores
 from lightrag_server.engine.workspace import Workspace
 from lightrag_server.errors import ConfigError, LightRAGError, NotFound
+from lightrag_server.kept import open_kept
 from lightrag_server.ports.embedding import Embedder
 from lightrag_server.settings import Settings
 from lightrag_server.settings.loader import from_process

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lightrag_server.access.tokens import SECRET_FILE
-from lightrag_server.bootstrap import BLOBS_FOLDER, COORDINATION_FILE, DIRECTORY_FILE
 from lightrag_server.entrance import ACCESS_FILE
 from lightrag_server.errors import InvalidInput
+from lightrag_server.kept import BLOBS_FOLDER, COORDINATION_FILE, DIRECTORY_FILE
 from lightrag_server.storages.sqlite.backend import SUFFIX, file_stem, workspace_of
 
 MANIFEST = "manifest.json"

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from lightrag_server import logs
-from lightrag_server.bootstrap import COORDINATION_FILE, DIRECTORY_FILE, PROCESSES_FOLDER
 from lightrag_server.entrance import ACCESS_FILE
 from lightrag_server.errors import Conflict, InvalidInput, StorageError
 from lightrag_server.jobs.liveness import Liveness
+from lightrag_server.kept import COORDINATION_FILE, DIRECTORY_FILE, PROCESSES_FOLDER
 from lightrag_server.settings.loader import from_process
 from lightrag_server.settings.storages import SQLiteSettings
 from lightrag_server.storages.sqlite.access import SQLiteAccessStore

@@ -90,6 +90,7 @@ NOBODY = "doc-00000000000000000000000000000000-chunk-000"
 IN = "space = (SELECT number FROM vector_spaces WHERE namespace = '{}') AND id IS NOT NULL"
 ONE_IN = "place = (SELECT min(place) FROM vectors WHERE " + IN + ")"
 
+COPY = "INSERT INTO kv (namespace, key, value) SELECT namespace,"
 DAMAGES: dict[str, tuple[Callable[[sqlite3.Connection], None], str]] = {
     "chunk gone": (sql(f"DELETE FROM kv WHERE namespace = 'text_chunks' AND {FIRST}"), "wrong-chunks"),
     "chunk torn": (sql(f"UPDATE kv SET {TORN} WHERE namespace = 'text_chunks' AND {FIRST}"), "unreadable-rows"),
@@ -111,8 +112,8 @@ DAMAGES: dict[str, tuple[Callable[[sqlite3.Connection], None], str]] = {
     ),
     "orphan chunk": (
         sql(
-            f"INSERT INTO kv SELECT namespace, '{NOBODY}', value FROM kv WHERE namespace = 'text_chunks' AND {FIRST}",
-            f"INSERT INTO kv SELECT namespace, '{NOBODY}', value FROM kv WHERE namespace = 'contributions' AND {FIRST}",
+            f"{COPY} '{NOBODY}', value FROM kv WHERE namespace = 'text_chunks' AND {FIRST}",
+            f"{COPY} '{NOBODY}', value FROM kv WHERE namespace = 'contributions' AND {FIRST}",
         ),
         "orphan-chunks",
     ),
