@@ -7,6 +7,7 @@ asyncio lock and between processes by SQLite (`BEGIN IMMEDIATE` and a busy timeo
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import time
 from collections import deque
@@ -20,6 +21,7 @@ from typing import Any, Generic, TypeVar, cast
 from lightrag_server.errors import StorageCorrupt, StorageError, StorageUnavailable
 from lightrag_server.settings.storages import SQLiteSettings
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 Statement = Callable[[sqlite3.Connection], T]
 """Reads rows to their end before it makes sense of them: a row that cannot be read must leave no statement open."""
@@ -317,7 +319,10 @@ class Database:
         try:
             # another process may have been faster
             refuse_newer(self.path, self._version(connection), len(self._migrations))
-            for number in range(self._version(connection), len(self._migrations)):
+            version = self._version(connection)
+            if version:
+                log.warning("bringing %s to a newer version; large files take minutes", self.path.name)
+            for number in range(version, len(self._migrations)):
                 for statement in _statements(self._migrations[number]):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {number + 1}")
