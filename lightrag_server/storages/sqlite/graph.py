@@ -38,12 +38,14 @@ _SOME_CHUNKS_OF = (
     "SELECT told.value, chunk_id FROM json_each(:subjects) AS told JOIN chunks ON chunks.id IN"
     " (SELECT chunk FROM evidence WHERE subject = told.value LIMIT :limit) ORDER BY chunk_id"
 )
+# one row for each chunk: between two rows the thread has to get hold of the interpreter again
 _SUBJECTS_OF = (
-    "SELECT chunk_id, CASE subject % 2 WHEN 0 THEN (SELECT key FROM nodes WHERE id = subject / 2)"
+    "SELECT chunk_id, (SELECT json_group_array("
+    "CASE subject % 2 WHEN 0 THEN (SELECT key FROM nodes WHERE id = subject / 2)"
     f" ELSE (SELECT one.key || char({ord(PAIR_SEPARATOR)}) || two.key FROM pairs JOIN nodes AS one ON one.id = a"
     " JOIN nodes AS two ON two.id = b WHERE pairs.id = subject / 2) END"
-    " FROM chunks LEFT JOIN evidence ON evidence.chunk = chunks.id"
-    " WHERE chunk_id IN (SELECT value FROM json_each(?))"
+    ") FROM evidence WHERE evidence.chunk = chunks.id)"
+    " FROM chunks WHERE chunk_id IN (SELECT value FROM json_each(?))"
 )
 _LABELS = {
     "name": "SELECT name FROM entities ORDER BY name LIMIT ?",
@@ -113,12 +115,8 @@ class SQLiteGraphStore:
         wanted = text_array(chunk_ids)
 
         def read(connection: sqlite3.Connection) -> dict[str, list[Subject]]:
-            found: dict[str, list[Subject]] = {}
-            for chunk_id, subject in connection.execute(_SUBJECTS_OF, (wanted,)):
-                told = found.setdefault(chunk_id, [])
-                if subject is not None:
-                    told.append(subject)
-            return {chunk_id: sorted(told) for chunk_id, told in found.items()}
+            rows = connection.execute(_SUBJECTS_OF, (wanted,)).fetchall()
+            return {chunk_id: sorted(from_bytes(subjects)) for chunk_id, subjects in rows}
 
         return await self._database.read(read)
 
