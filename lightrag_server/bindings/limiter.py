@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from lightrag_server.bindings.pace import Pace, Seen
-from lightrag_server.bindings.slots import OwnSlots, Slots, monotonic
+from lightrag_server.bindings.slots import SIGN_EVERY_S, OwnSlots, Slots, monotonic
 from lightrag_server.errors import ProviderThrottled
 
 POLL_S = 0.01
@@ -71,6 +71,7 @@ class Limiter:
         self._idle = asyncio.Event()
         self._gives_way_since: float | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._showing: asyncio.TimerHandle | None = None
 
     @property
     def current_limit(self) -> int:
@@ -114,6 +115,8 @@ class Limiter:
     def close(self) -> None:
         """Give up the file; nothing may be running or waiting any more."""
         self._rest()
+        if self._showing is not None:
+            self._showing.cancel()
         self._slots.close()
 
     async def _slot(self, in_background: bool) -> int:
@@ -137,7 +140,15 @@ class Limiter:
         finally:
             self.queued -= 1
         self.running += 1
+        if self._showing is None:
+            self._showing = asyncio.get_running_loop().call_later(SIGN_EVERY_S, self._show)
         return slot
+
+    def _show(self) -> None:
+        self._showing = None
+        if self.running:
+            self._slots.show(self._clock())
+            self._showing = asyncio.get_running_loop().call_later(SIGN_EVERY_S, self._show)
 
     def _refuse_long_pause(self) -> None:
         left = self._slots.read().paused_until - self._clock() if self._pace else 0.0

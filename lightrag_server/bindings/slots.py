@@ -28,8 +28,16 @@ log = logging.getLogger(__name__)
 _ROW = struct.Struct("<7d")
 _QUESTION = struct.Struct("<d")
 _QUESTION_AT = 128
+_SIGN = struct.Struct("<d")
+_SIGNS_AT = 20_000
 # bytes that stand for something, behind those that are written
 _PRESENT, _UPDATE, _ASKING, _HUNGRY, _SLOTS = 1_000, 1_001, 1_002, 2_000, 10_000
+
+SIGN_EVERY_S = 3.0
+SILENT_AFTER_S = 15.0
+SPARE = 5_000
+"""A slot whose holder is silent has a second one, with this number more: locks cannot be taken away, and a process
+that is frozen must not keep others from the vendor. When it comes back, there is a call too many for a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,10 @@ class Slots(Protocol):
         ...
 
     def give(self, slot: int) -> None: ...
+
+    def show(self, now: float) -> None:
+        """That the holder of what is held lives; to be called every `SIGN_EVERY_S`."""
+        ...
 
     def taken(self) -> int:
         """By all processes."""
@@ -111,6 +123,9 @@ class OwnSlots:
 
     def give(self, slot: int) -> None:
         self.held.discard(slot)
+
+    def show(self, now: float) -> None:
+        """Nobody else is there."""
 
     def taken(self) -> int:
         return len(self.held)
@@ -180,17 +195,37 @@ class HostSlots:
     def take(self, first: int, end: int) -> int | None:
         for slot in range(first, end):
             if slot not in self.held and self._lock(_SLOTS + slot):
-                self.held.add(slot)
-                return slot
+                return self._taken(slot)
+        now = monotonic()
+        for slot in range(first, end):
+            if slot not in self.held and self._is_silent(slot, now) and self._lock(_SLOTS + SPARE + slot):
+                return self._taken(SPARE + slot)
         return None
 
     def give(self, slot: int) -> None:
         self.held.discard(slot)
         self._unlock(_SLOTS + slot)
 
+    def show(self, now: float) -> None:
+        for slot in self.held:
+            with suppress(OSError):  # a full disk
+                os.pwrite(self._file, _SIGN.pack(now), _SIGNS_AT + _SIGN.size * slot)
+
+    def _taken(self, slot: int) -> int:
+        self.held.add(slot)
+        self.show(monotonic())
+        return slot
+
+    def _is_silent(self, slot: int, now: float) -> bool:
+        row = os.pread(self._file, _SIGN.size, _SIGNS_AT + _SIGN.size * slot)
+        return len(row) == _SIGN.size and now - _SIGN.unpack(row)[0] > SILENT_AFTER_S
+
     def taken(self) -> int:
+        now = monotonic()
         return len(self.held) + sum(
-            self._is_locked_elsewhere(_SLOTS + slot) for slot in range(self._most) if slot not in self.held
+            self._is_locked_elsewhere(_SLOTS + slot) and not self._is_silent(slot, now)
+            for slot in range(self._most)
+            if slot not in self.held
         )
 
     def asked(self, now: float) -> None:
