@@ -425,6 +425,7 @@ def _prepare_tools(shared: _Shared, models: Models, vectorizer: Vectorizer) -> P
         profile=shared.profile,
         clock=shared.clock,
         extracting=shared.extracting,
+        is_stopping=lambda: shared.llm_limiter.is_draining,
         telemetry=shared.telemetry,
     )
 

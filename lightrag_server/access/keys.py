@@ -15,8 +15,6 @@ from lightrag_server.ports.access import AccessStore, Known
 PREFIX = "lrk_"
 SECRET_BYTES = 32
 MAX_AGE_S = 1.0
-MAX_AGE_OF_UNKNOWN_S = 0.05
-"""Another process may have made the key a moment ago; guesses must not make the store work for each of them."""
 MAX_NAME_CHARS = 100
 
 
@@ -47,8 +45,10 @@ class Keys:
 
     async def find(self, secret: str) -> ApiKey | None:
         """The valid key of this secret."""
-        digest = digest_of(secret)
-        key = (await self.known()).keys.get(digest) or (await self.known(MAX_AGE_OF_UNKNOWN_S)).keys.get(digest)
+        digest, now = digest_of(secret), time.monotonic()
+        key = (await self.known()).keys.get(digest)
+        if key is None:  # another process may have made it a moment ago
+            key = (await self._read_since(now)).keys.get(digest)
         return key if key and key.is_valid(self._clock()) else None
 
     async def create(self, new: NewKey) -> tuple[ApiKey, str]:
@@ -101,10 +101,14 @@ class Keys:
                 return key
         raise NotFound(f"no such key: {id!r}")
 
-    async def known(self, max_age_s: float = MAX_AGE_S) -> Known:
-        if time.monotonic() - self._read_at > max_age_s:
+    async def known(self) -> Known:
+        return await self._read_since(time.monotonic() - MAX_AGE_S)
+
+    async def _read_since(self, moment: float) -> Known:
+        """Who waits for another's read, begun after the moment, is content with it: guesses do not add up."""
+        if self._read_at < moment:
             async with self._reading:
-                if time.monotonic() - self._read_at > max_age_s:
+                if self._read_at < moment:
                     await self._read()
         return self._known
 

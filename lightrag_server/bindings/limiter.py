@@ -66,7 +66,7 @@ class Limiter:
         self._questions: deque[asyncio.Future[int]] = deque()
         self._others: deque[asyncio.Future[int]] = deque()
         self._yields_until = 0.0
-        self._is_draining = False
+        self.is_draining = False
         self._in_background = 0
         self._idle = asyncio.Event()
         self._gives_way_since: float | None = None
@@ -105,7 +105,7 @@ class Limiter:
     async def drain(self, seconds: float) -> None:
         """Begin no more work in the background, and wait so long at most until what runs of it has ended. What waits
         for its turn goes on waiting, until it is cancelled."""
-        self._is_draining = True
+        self.is_draining = True
         self._idle.clear()
         if self._in_background:
             with suppress(TimeoutError):
@@ -176,7 +176,7 @@ class Limiter:
     def _take(self, *, in_background: bool) -> int | None:
         now = self._clock()
         is_paused = self._pace and now < self._slots.read().paused_until
-        if is_paused or (in_background and self._is_draining):
+        if is_paused or (in_background and self.is_draining):
             return None
         end = self.current_limit
         if not in_background:

@@ -48,6 +48,8 @@ class PrepareTools:
     extracting: asyncio.Semaphore
     """Documents in extraction at once. Others may be parsed, embedded and written meanwhile, so that the model that
     extracts never waits for that."""
+    is_stopping: Callable[[], bool] = lambda: False
+    """Whether this process hands back what it works on, to be taken up again."""
     telemetry: Telemetry = field(default_factory=Telemetry)
 
 
@@ -88,7 +90,8 @@ class ChunkWork:
             await self._flush()
             await self._settle()
         except asyncio.CancelledError:
-            await self._keep_ready()
+            if self.tools.is_stopping():
+                await self._keep_ready()
             raise
         finally:
             for task in self._flushes:

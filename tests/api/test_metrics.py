@@ -101,7 +101,7 @@ async def test_kept_replies_are_hits_and_cost_nothing_and_totals_survive_a_resta
 
 
 async def test_a_failed_try_is_billed_and_counted(tmp_path: Path, own_vendor: Vendor) -> None:
-    own_vendor.fault("status", on="embed", status=401)
+    own_vendor.fault("status", on="embed", status=401, next=50)
     async with opened(
         tmp_path,
         EMBEDDING_BINDING="openai",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
+import orjson
 from fastapi import Depends, Form, Query
 from pydantic import AfterValidator, BaseModel, Field
 
 from lightrag_server.core.attributes import checked_attributes, checked_tags
-from lightrag_server.core.encoding import from_bytes
 from lightrag_server.core.records import Profile
 from lightrag_server.engine.incoming import OnConflict, Terms
 from lightrag_server.errors import InvalidInput
@@ -68,8 +68,8 @@ def _form_terms(
 
 def _attributes(text: str) -> dict[str, Any]:
     try:
-        value = from_bytes(text)
-    except ValueError as error:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
         raise InvalidInput("metadata must be a JSON object") from error
     return checked_attributes(value)
 
