@@ -23,6 +23,9 @@ from tests.server import MANY, Server, running
 
 MODES = ("mix", "naive", "local", "global", "hybrid")
 PAUSE_S = 0.05
+SPREAD = 0.8
+DELETED_SHARE = 0.3
+"""Of the documents."""
 FIRST_DELETION = 10
 """Documents that must be acknowledged before any is deleted."""
 
@@ -79,12 +82,14 @@ class Swarm:
 
     def _let_loose(self, server: Server, address: str) -> None:
         end = time.monotonic() + self.plan.seconds
-        tasks: list[Callable[[httpx.Client], None]] = [
-            *[self._send] * self.plan.senders,
-            *[self._ask] * self.plan.askers,
-            *[self._delete] * self.plan.deleters,
+        # what is sent and deleted is spread over most of the time of the kills
+        each_s = SPREAD * self.plan.seconds / len(self.parcels)
+        tasks: list[tuple[Callable[[httpx.Client], None], float]] = [
+            *[(self._send, each_s * self.plan.senders)] * self.plan.senders,
+            *[(self._ask, PAUSE_S)] * self.plan.askers,
+            *[(self._delete, each_s * self.plan.deleters / DELETED_SHARE)] * self.plan.deleters,
         ]
-        threads = [threading.Thread(target=self._client, args=(address, task), daemon=True) for task in tasks]
+        threads = [threading.Thread(target=self._client, args=(address, *task), daemon=True) for task in tasks]
         for thread in threads:
             thread.start()
         while time.monotonic() < end:
@@ -101,14 +106,14 @@ class Swarm:
             os.kill(self.chance.choice(children).pid, signal.SIGKILL)
             self.kills += 1
 
-    def _client(self, address: str, task: Callable[[httpx.Client], None]) -> None:
+    def _client(self, address: str, task: Callable[[httpx.Client], None], pause_s: float) -> None:
         with httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
             while not self._over.is_set():
                 try:
                     task(client)
                 except Exception as error:
                     self.faults.append(f"{type(error).__name__}: {error}")
-                time.sleep(PAUSE_S)
+                self._over.wait(pause_s)
 
     # -- what clients do
 
