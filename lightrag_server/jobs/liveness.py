@@ -7,6 +7,8 @@ import os
 import secrets
 from pathlib import Path
 
+from lightrag_server.file_locks import is_unlocked
+
 
 class Liveness:
     """Holds a locked file named after this process. Others that find it unlocked know that its owner is gone."""
@@ -29,21 +31,7 @@ class Liveness:
 
     def dead_owners(self) -> list[str]:
         """Owners of this host whose process has ended without saying so."""
-        return [path.name for path in self._folder.iterdir() if path.name != self.owner and _is_free(path)]
+        return [path.name for path in self._folder.iterdir() if path.name != self.owner and is_unlocked(path)]
 
     def forget(self, owner: str) -> None:
         (self._folder / owner).unlink(missing_ok=True)
-
-
-def _is_free(path: Path) -> bool:
-    try:
-        file = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(file)
-    return True

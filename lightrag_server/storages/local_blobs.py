@@ -20,8 +20,8 @@ from pathlib import Path
 
 from lightrag_server.core.ids import md5_hex
 from lightrag_server.errors import InvalidInput, StorageUnavailable
+from lightrag_server.file_locks import locked, try_lock_exclusive
 from lightrag_server.storages.blob_keys import folders_of, segments_of
-from lightrag_server.storages.file_locks import locked, try_lock_exclusive
 
 _FOLDER_MARK = "+"
 _UNFINISHED = "unfinished+"

@@ -83,20 +83,5 @@ def read_cells(path: Path) -> dict[str, float]:
     return found
 
 
-def is_free(path: Path) -> bool:
-    """Whether the process of this file has ended."""
-    try:
-        file = os.open(path, os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    finally:
-        os.close(file)
-    return True
-
-
 def _padded(length: int) -> int:
     return -(-length // 8) * 8

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import orjson
 
-from lightrag_server.telemetry.cells import Cells, is_free, read_cells
+from lightrag_server.file_locks import is_unlocked
+from lightrag_server.telemetry.cells import Cells, read_cells
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ def _moved(folder: Path, totals: _Totals, keep: Keep) -> _Totals:
     """The totals with what the dead left. What keeps its totals under another key by now is moved, too."""
     for name in totals.files:
         (folder / name).unlink(missing_ok=True)
-    dead = [path for path in _files(folder) if is_free(path)]
+    dead = [path for path in _files(folder) if is_unlocked(path)]
     numbers = _kept(totals.numbers, keep)
     if not dead and numbers.keys() == totals.numbers.keys():
         return totals

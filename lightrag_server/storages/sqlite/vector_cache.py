@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lightrag_server.storages.file_locks import HAS_FILE_LOCKS, locked
+from lightrag_server.file_locks import HAS_FILE_LOCKS, locked
 from lightrag_server.storages.sqlite.dot_products import dot_products
 
 BLOCK = 4096

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 try:
     import fcntl
@@ -38,3 +40,15 @@ def try_lock_exclusive(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def is_unlocked(path: Path) -> bool:
+    """Whether the process that locked the file for its whole life has ended; False where there is no file."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return try_lock_exclusive(descriptor)
+    finally:
+        os.close(descriptor)
