@@ -95,7 +95,7 @@ async def test_nothing_to_rank_is_no_call_and_odd_texts_are_sent_all_the_same(
 
 async def test_very_many_texts_are_sent_in_several_calls_within_the_limit(vendor: Vendor):
     vendor.control(embed_latency_s=0.05)
-    reranker = at(vendor, "cohere", max_async=2)
+    reranker = at(vendor, "cohere", max_async=2, timeout_s=30)
     texts = [f"{FILLER} {n}" for n in range(4 * MAX_TEXTS)]
     texts[1700] = BEST
     scores = await reranker.rank(QUESTION, texts)

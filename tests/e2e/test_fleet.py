@@ -130,6 +130,17 @@ def test_a_killed_process_is_replaced_by_one_of_its_kind(many: Server) -> None:
         wait_until_idle(client, 1)
 
 
+def test_a_frozen_process_is_replaced(tmp_path: Path) -> None:
+    with running(tmp_path, "--workers", "1", program=MANY, WORKER_TIMEOUT="10") as server:
+        wait_until(lambda: is_up(server), 30, lambda: server.text)
+        frozen = next(pid for pid, niceness in members(server).items() if niceness)
+        os.kill(frozen, signal.SIGSTOP)
+        with server.client() as client:
+            insert(client, "frozen.txt")
+            wait_until(lambda: frozen not in members(server), 30, lambda: server.text)
+            wait_until_idle(client, 1)
+
+
 def test_processes_end_when_the_one_that_looks_after_them_is_killed(many: Server) -> None:
     left = [psutil.Process(pid) for pid in members(many)]
     many.process.kill()
