@@ -10,8 +10,8 @@ WORKDIR /source
 COPY . .
 # the environment holds what runs and nothing that installs; versions are bounded in pyproject.toml
 # hadolint ignore=DL3013
-RUN --mount=type=cache,target=/root/.cache/pip \
-    pip wheel --disable-pip-version-check --wheel-dir /wheels ".[${EXTRAS}]" \
+RUN --mount=type=cache,target=/var/cache/pip \
+    PIP_CACHE_DIR=/var/cache/pip pip wheel --disable-pip-version-check --wheel-dir /wheels ".[${EXTRAS}]" \
     && python -m venv --without-pip /opt/lightrag \
     && pip --python /opt/lightrag/bin/python install --disable-pip-version-check --no-index --find-links /wheels \
         "lightrag-server[${EXTRAS}]"

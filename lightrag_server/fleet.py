@@ -135,7 +135,6 @@ class _Arbiter(Arbiter):
         self._generation = 0
         self._beats = watchdog()
         super().__init__(app)
-        self.cfg.set("pre_fork", self.assign)
 
     def assign(self, _arbiter: Arbiter, member: _Member) -> None:
         """Decide what a new process is for."""

@@ -1,10 +1,11 @@
-"""Signs of life, to systemd and to whoever watches a process."""
+"""Signs of life, to systemd and to whoever watches a process, and the signals that end it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
+import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
@@ -15,6 +16,7 @@ from gunicorn.systemd import sd_notify
 log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
+STOPPED_BY = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 
 Beat = Callable[[], None]
 

@@ -22,7 +22,7 @@ from lightrag_server.banner import banner
 from lightrag_server.bootstrap import Duty, open_app
 from lightrag_server.entrance import is_protected
 from lightrag_server.errors import ConfigError
-from lightrag_server.pulse import Beat, pulse, tell_systemd, watchdog
+from lightrag_server.pulse import STOPPED_BY, Beat, pulse, tell_systemd, watchdog
 from lightrag_server.settings import Settings
 from lightrag_server.settings.loader import Loaded
 from lightrag_server.sockets import BACKLOG, addresses, listening_host, open_sockets
@@ -33,7 +33,6 @@ GARBAGE_THRESHOLD = 20_000
 SWITCH_S = 0.0005
 """A question goes through the event loop and threads in turn. At each crossing it waits as long as whoever is at work,
 mostly indexing, may keep the interpreter: by default ten times as long."""
-STOPPED_BY = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 
 
 def run(loaded: Loaded) -> None:

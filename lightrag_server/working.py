@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 from collections.abc import Sequence
 
 from lightrag_server import __version__
 from lightrag_server.bootstrap import open_app
-from lightrag_server.pulse import Beat, pulse, tell_systemd, watchdog
+from lightrag_server.pulse import STOPPED_BY, Beat, pulse, tell_systemd, watchdog
 from lightrag_server.settings.loader import Loaded
 
 log = logging.getLogger(__name__)
 
-STOPPED_BY = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 NICENESS = 5
 """Questions come before indexing."""
 
