@@ -11,6 +11,8 @@ messrs approx
 _ABBREVIATIONS = frozenset(_ABBREVIATION_LIST.split())
 _END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s|$)|[。！？；…]+[」』”’）)]*|\n\s*\n")
 _LAST_WORD = re.compile(r"([^\W\d_]+)\.$")
+_LOOK_BACK = 2 + max(map(len, _ABBREVIATIONS))
+"""Characters before a full stop that show whether a word is longer than any abbreviation."""
 
 
 def sentence_spans(text: str) -> list[tuple[int, int]]:
@@ -18,7 +20,8 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
     spans: list[tuple[int, int]] = []
     start = 0
     for match in _END.finditer(text):
-        if match.group().startswith(".") and _is_abbreviation(text[start : match.start() + 1]):
+        stop = match.start()
+        if text[stop] == "." and _is_abbreviation(text[max(start, stop - _LOOK_BACK) : stop + 1]):
             continue
         _append_trimmed(spans, text, start, match.end())
         start = match.end()

@@ -31,6 +31,7 @@ MIGRATIONS = (
     schema.DOCUMENT_CONDITIONS,
     schema.ENTITY_TYPES,
     schema.KV_IN_ORDER,
+    schema.TOLD_WITH_CHUNKS,
 )
 SUFFIX = ".sqlite"
 PAGE_BYTES = 8192

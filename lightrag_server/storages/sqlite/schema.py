@@ -91,3 +91,28 @@ DROP TABLE kv;
 ALTER TABLE kv_in_order RENAME TO kv;
 CREATE UNIQUE INDEX kv_keys ON kv (namespace, key);
 """
+
+TOLD_WITH_CHUNKS = """
+-- What a chunk speaks of lies with it, for a question asks a hundred chunks at once; `evidence` finds the chunks of a
+-- subject.
+ALTER TABLE chunks ADD COLUMN told BLOB NOT NULL DEFAULT '[]';
+UPDATE chunks SET told = (
+    SELECT json_group_array(
+        CASE subject % 2
+            WHEN 0 THEN (SELECT key FROM nodes WHERE id = subject / 2)
+            ELSE (
+                SELECT one.key || char(31) || two.key FROM pairs
+                JOIN nodes AS one ON one.id = a JOIN nodes AS two ON two.id = b WHERE pairs.id = subject / 2
+            )
+        END
+    ) FROM evidence WHERE evidence.chunk = chunks.id
+);
+CREATE TABLE evidence_by_subject (
+    subject INTEGER NOT NULL,
+    chunk INTEGER NOT NULL,
+    PRIMARY KEY (subject, chunk)
+) WITHOUT ROWID;
+INSERT INTO evidence_by_subject SELECT subject, chunk FROM evidence ORDER BY subject, chunk;
+DROP TABLE evidence;
+ALTER TABLE evidence_by_subject RENAME TO evidence;
+"""
