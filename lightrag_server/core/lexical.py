@@ -70,6 +70,13 @@ def terms(text: str) -> list[str]:
     return found
 
 
+def distinct_terms(text: str) -> set[str]:
+    """The terms of a text, at a fraction of the cost: a word that is repeated is looked at once."""
+    pieces = set(_normalise(text).split())
+    short = {piece for piece in pieces if len(piece) <= MAX_KNOWN_CHARS}
+    return {term for piece in pieces - short for term in _terms_of(piece)}.union(*map(_known_terms, short))
+
+
 def _terms_of(clean: str) -> list[str]:
     """No term spans white space, so that pieces of text may be analysed each for itself."""
     found: list[str] = []

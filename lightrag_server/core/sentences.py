@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _ABBREVIATION_LIST = """
 mr mrs ms dr prof sr jr st vs etc inc ltd co corp no vol fig eq al dept gen col sgt capt rev hon
@@ -27,6 +28,12 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
         start = match.end()
     _append_trimmed(spans, text, start, len(text))
     return spans
+
+
+@lru_cache(maxsize=2048)
+def sentences_of(text: str) -> tuple[str, ...]:
+    """The sentences of a short text that is asked about again and again, such as a description."""
+    return tuple(text[start:end] for start, end in sentence_spans(text))
 
 
 def _is_abbreviation(head: str) -> bool:

@@ -17,6 +17,7 @@ class Places:
         """By window."""
         self._best: dict[str, float] = {}
         self._own: dict[str, list[str]] = {}
+        self._added: set[str] = set()
         for hit in reversed(hits.windows):
             self._best[hit.ref] = hit.score
             self._own.setdefault(hit.ref, []).append(hit.id)
@@ -26,12 +27,12 @@ class Places:
     async def add(self, chunk_ids: Collection[str]) -> None:
         """One read. How many windows a chunk has stands in its row, which is worth reading for few; what was found
         tells how many the largest have, and those of a larger one beyond that are passed over."""
-        numbers = range(self._most_windows)
-        windows = {i: [ids.window_id(i, n) for n in numbers] for i in chunk_ids}
+        fresh = [i for i in chunk_ids if i not in self._added]
+        self._added.update(fresh)
+        windows = {i: [ids.window_id(i, n) for n in range(self._most_windows)] for i in fresh}
         known = self.similarity
-        known |= await self._windows.similarities(
-            [w for own in windows.values() for w in own if w not in known], self._asked
-        )
+        if wanted := [window for own in windows.values() for window in own if window not in known]:
+            known |= await self._windows.similarities(wanted, self._asked)
         for chunk_id, all_windows in windows.items():
             if own := [window for window in all_windows if window in known]:
                 self._own[chunk_id] = own
