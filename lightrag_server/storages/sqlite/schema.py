@@ -112,10 +112,10 @@ CREATE TABLE vector_items (
 );
 INSERT INTO vector_items SELECT place, space, change, id, ref FROM vectors ORDER BY place;
 DROP TABLE vectors;
-CREATE VIEW vectors AS SELECT place, space, change, id, ref, (
+CREATE VIEW vectors AS SELECT place, space, change, id, ref, CASE WHEN id IS NOT NULL THEN (
     SELECT substr(halves, 1 + (place & 7) * (length(halves) / 8), length(halves) / 8)
     FROM vector_blocks WHERE block = place >> 3
-) AS vector FROM vector_items;
+) END AS vector FROM vector_items;
 -- Twelve characters tell ids apart, and those of the windows of a document begin alike: few pages to write.
 CREATE INDEX vectors_by_id ON vector_items (space, substr(id, 5, 6) || substr(id, -6));
 CREATE INDEX vectors_by_change ON vector_items (space, change);
