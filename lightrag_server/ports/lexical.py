@@ -7,11 +7,11 @@ from typing import NamedTuple, Protocol
 
 @dataclass(frozen=True, slots=True)
 class LexicalItem:
-    """`text` is analysed by the store with `core.lexical.terms`, so that CJK text is searchable everywhere."""
+    """`terms` as `core.lexical.terms` makes them of a text, in its order and as often as they stand there."""
 
     id: str
     ref: str
-    text: str
+    terms: Sequence[str]
 
 
 class LexicalHit(NamedTuple):

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lightrag_server.core.lexical import terms as terms_of
 from lightrag_server.errors import DimensionMismatch
 from lightrag_server.ports.lexical import LexicalHit, LexicalItem
 from lightrag_server.ports.vectors import Vector, VectorHit, VectorItem, nearness
@@ -97,7 +96,7 @@ class MemoryLexicalStore:
         return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:top_k]
 
     async def put(self, items: Sequence[LexicalItem]) -> None:
-        analysed = {item.id: Analysed(item.id, item.ref, Counter(terms_of(item.text))) for item in items}
+        analysed = {item.id: Analysed(item.id, item.ref, Counter(item.terms)) for item in items}
         async with self._cell.writing() as space:
             space.lexical[self._namespace].update(analysed)
 

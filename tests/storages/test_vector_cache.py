@@ -18,6 +18,7 @@ from lightrag_server.ports.vectors import VectorItem
 from lightrag_server.settings.storages import SQLiteSettings
 from lightrag_server.storages.sqlite.database import Database
 from lightrag_server.storages.sqlite.dot_products import dot_products, dot_products_numpy
+from lightrag_server.storages.sqlite.schema import VECTORS_IN_BLOCKS
 from lightrag_server.storages.sqlite.vector_cache import (
     BLOCK,
     MOST_NEARLY_EQUAL,
@@ -30,6 +31,7 @@ from lightrag_server.storages.sqlite.vector_cache import (
 from lightrag_server.storages.sqlite.vectors import VECTOR_SCHEMA, SQLiteVectorStore
 
 DIMENSION = 32
+SCHEMA = (VECTOR_SCHEMA, VECTORS_IN_BLOCKS)
 Floats = NDArray[np.float32]
 
 spawning = multiprocessing.get_context("spawn")
@@ -52,7 +54,7 @@ def exact_ids(vectors: Floats, query: Floats, top_k: int) -> list[str]:
 @asynccontextmanager
 async def opened(folder: Path, namespace: str = "test") -> AsyncIterator[tuple[Database, SQLiteVectorStore]]:
     with ThreadPoolExecutor(4) as threads:
-        database = Database(folder / "data.sqlite", [VECTOR_SCHEMA], SQLiteSettings(synchronous="NORMAL"), threads)
+        database = Database(folder / "data.sqlite", SCHEMA, SQLiteSettings(synchronous="NORMAL"), threads)
         try:
             yield database, SQLiteVectorStore(database, namespace, folder / "cache")
         finally:

@@ -31,19 +31,19 @@ MIGRATIONS = (
     schema.DOCUMENT_CONDITIONS,
     schema.ENTITY_TYPES,
     schema.KV_IN_ORDER,
+    schema.VECTORS_IN_BLOCKS,
+    schema.DOCUMENTS_IN_ORDER,
     schema.TOLD_WITH_CHUNKS,
 )
 SUFFIX = ".sqlite"
-PAGE_BYTES = 8192
-"""Three vectors of 1,024 half-precision numbers; a page of 4,096 bytes would hold one."""
 MAX_WORKSPACE_CHARS = 100
 _WORKSPACE = re.compile(r"[A-Za-z0-9_-]*")
 _DEFAULT_STEM = "default"
 _NAMED = "w-"
 _CAPITAL = "+"
 
-_TABLES = ("kv", "documents", *GRAPH_TABLES, "vectors", "vector_spaces")
-_CONTENT = ("kv", "documents", "nodes", "chunks", "lexical_items", "vectors WHERE id IS NOT NULL")
+_TABLES = ("kv", "documents", *GRAPH_TABLES, "vector_blocks", "vector_items", "vector_spaces")
+_CONTENT = ("kv", "documents", "nodes", "chunks", "lexical_items", "vector_items WHERE id IS NOT NULL")
 
 _RAISE_FENCE = (
     "INSERT INTO fence (only, value) VALUES (0, ?)"
@@ -176,7 +176,7 @@ class SQLiteBackend:
     def _database(self, workspace: str) -> Database:
         if workspace not in self._databases:
             path = self._folder / (file_stem(workspace) + SUFFIX)
-            self._databases[workspace] = Database(path, MIGRATIONS, self._settings, self._threads, PAGE_BYTES)
+            self._databases[workspace] = Database(path, MIGRATIONS, self._settings, self._threads)
         return self._databases[workspace]
 
 

@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from lightrag_server.core.lexical import terms
 from lightrag_server.ports.lexical import LexicalHit, LexicalItem
 from lightrag_server.storages.sqlite.arrays import check_ids, id_array, text_array
 from lightrag_server.storages.sqlite.database import Database
@@ -232,7 +231,7 @@ def _is_readable(packed: bytes) -> bool:
 
 
 def _analysed(item: LexicalItem) -> _Analysed:
-    text = " ".join((_EVERYWHERE, *terms(item.text)))
+    text = " ".join((_EVERYWHERE, *item.terms))
     return _Analysed(item.id, item.ref, text, zlib.compress(text.encode(), 1))
 
 

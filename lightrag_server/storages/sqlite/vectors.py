@@ -1,5 +1,8 @@
 """Vectors in SQLite. The truth is half-precision rows; `vector_cache` makes searching them fast.
 
+Ids are rows of `vector_items`, the vectors themselves lie in the blocks of `vector_blocks`, and `vectors` is a view of
+both (`schema.VECTORS_IN_BLOCKS`). The vector of a free slot stays until another takes its place.
+
 A search scans the cache for candidates and scores those exactly. Rows that the cache does not hold yet, such as those
 of the transaction it runs in, are all scored exactly, so what is found never depends on the state of the cache.
 """
@@ -50,12 +53,16 @@ CREATE INDEX vectors_free ON vectors (space) WHERE id IS NULL;
 
 _BATCH = 1024
 
-_UPSERT = """
-INSERT INTO vectors (place, space, change, id, ref, vector) VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT (place) DO UPDATE SET
-    change = excluded.change, id = excluded.id, ref = excluded.ref, vector = excluded.vector
-WHERE id IS NOT excluded.id OR ref IS NOT excluded.ref OR vector IS NOT excluded.vector
-"""
+BLOCK_SHIFT = 3
+BLOCK_VECTORS = 1 << BLOCK_SHIFT
+_PUT_ITEM = "INSERT OR REPLACE INTO vector_items (place, space, change, id, ref) VALUES (?, ?, ?, ?, ?)"
+_BLOCKS = "SELECT block, halves FROM vector_blocks WHERE block IN (SELECT value FROM json_each(?))"
+_PUT_BLOCK = "INSERT OR REPLACE INTO vector_blocks (block, halves) VALUES (?, ?)"
+_WITH_IDS = (
+    "space = ? AND substr(id, 5, 6) || substr(id, -6) IN"
+    " (SELECT substr(value, 5, 6) || substr(value, -6) FROM json_each(?)) AND id IN (SELECT value FROM json_each(?))"
+)
+"""As `vectors_by_id` has them; ids that look alike there are told apart."""
 
 log = logging.getLogger(__name__)
 Row = tuple[str, str, bytes]
@@ -194,18 +201,19 @@ class SQLiteVectorStore:
         if len(dimensions) > 1 or any(len(shape) != 1 for shape in dimensions):
             raise DimensionMismatch(f"vectors for {self._namespace!r} differ in their length")
         space = self._space_for(connection, dimensions.pop()[0])
-        slots = self._slots_of(connection, items)
-        new = [id for id in items if id not in slots]
+        halves = np.stack([item.vector for item in items.values()]).astype(np.float16)
+        vectors = {id: half.tobytes() for id, half in zip(items, halves, strict=True)}
+        stored = _stored(connection, space, items)
+        changed = [id for id, item in items.items() if id not in stored or stored[id][1:] != (item.ref, vectors[id])]
+        if not changed:
+            return
+        new = [id for id in changed if id not in stored]
+        slots = {id: slot for id, (slot, _, _) in stored.items()}
         slots.update(zip(new, _free_slots(connection, space, len(new)), strict=True))
         change = space.mark.change + 1
-        halves = np.stack([item.vector for item in items.values()]).astype(np.float16)
-        connection.executemany(
-            _UPSERT,
-            (
-                (space.place(slots[item.id]), space.number, change, item.id, item.ref, half.tobytes())
-                for item, half in zip(items.values(), halves, strict=True)
-            ),
-        )
+        rows = ((space.place(slots[id]), space.number, change, id, items[id].ref) for id in changed)
+        connection.executemany(_PUT_ITEM, rows)
+        _put_in_blocks(connection, {space.place(slots[id]): vectors[id] for id in changed})
         _advance(connection, space, max(slots.values()) + 1)
 
     def _space_for(self, connection: sqlite3.Connection, dimension: int) -> _Space:
@@ -227,8 +235,8 @@ class SQLiteVectorStore:
         space = self._space(connection)
         if space is None:
             return {}
-        sql = "SELECT id, place FROM vectors WHERE space = ? AND id IN (SELECT value FROM json_each(?))"
-        return {id: place & 0xFFFFFFFF for id, place in connection.execute(sql, (space.number, text_array(ids)))}
+        sql = f"SELECT id, place FROM vector_items WHERE {_WITH_IDS}"
+        return {id: place & 0xFFFFFFFF for id, place in connection.execute(sql, _with_ids(space, ids))}
 
     def _get(self, connection: sqlite3.Connection, ids: Collection[str]) -> dict[str, VectorItem]:
         rows = self._rows_of(connection, ids)
@@ -248,8 +256,8 @@ class SQLiteVectorStore:
         space = self._space(connection)
         if space is None or not ids:
             return []
-        sql = "SELECT id, ref, vector FROM vectors WHERE space = ? AND id IN (SELECT value FROM json_each(?))"
-        return connection.execute(sql, (space.number, text_array(ids))).fetchall()
+        sql = f"SELECT id, ref, vector FROM vectors WHERE {_WITH_IDS}"
+        return connection.execute(sql, _with_ids(space, ids)).fetchall()
 
     def _next(self, connection: sqlite3.Connection, above: int) -> tuple[list[VectorItem], int]:
         """A batch behind this place, and the last one's place."""
@@ -272,7 +280,7 @@ class SQLiteVectorStore:
         if space is None or not slots:
             return
         connection.executemany(
-            "UPDATE vectors SET change = ?, id = NULL, ref = NULL, vector = NULL WHERE place = ?",
+            "UPDATE vector_items SET change = ?, id = NULL, ref = NULL WHERE place = ?",
             ((space.mark.change + 1, space.place(slot)) for slot in slots.values()),
         )
         _advance(connection, space)
@@ -281,13 +289,16 @@ class SQLiteVectorStore:
         space = self._space(connection)
         if space is None:
             return 0
-        sql = "SELECT count(*) FROM vectors WHERE space = ? AND id IS NULL"
+        sql = "SELECT count(*) FROM vector_items WHERE space = ? AND id IS NULL"
         return space.mark.slots - connection.execute(sql, (space.number,)).fetchone()[0]
 
     def _clear(self, connection: sqlite3.Connection) -> None:
-        sql = "DELETE FROM vectors WHERE space IN (SELECT number FROM vector_spaces WHERE namespace = ?)"
-        connection.execute(sql, (self._namespace,))
-        connection.execute("DELETE FROM vector_spaces WHERE namespace = ?", (self._namespace,))
+        if space := self._space(connection):
+            first, end = space.place(0), (space.number + 1) << 32
+            blocks = (first >> BLOCK_SHIFT, end >> BLOCK_SHIFT)
+            connection.execute("DELETE FROM vector_blocks WHERE block >= ? AND block < ?", blocks)
+            connection.execute("DELETE FROM vector_items WHERE place >= ? AND place < ?", (first, end))
+            connection.execute("DELETE FROM vector_spaces WHERE number = ?", (space.number,))
 
     def _accepts(self, connection: sqlite3.Connection, space: _Space, dimension: int) -> bool:
         """Whether vectors are of the length stored; False also when all vectors of another length are gone."""
@@ -312,15 +323,41 @@ def _advance(connection: sqlite3.Connection, space: _Space, slots: int = 0) -> N
 
 
 def _free_slots(connection: sqlite3.Connection, space: _Space, wanted: int) -> list[int]:
-    sql = "SELECT place FROM vectors WHERE space = ? AND id IS NULL LIMIT ?"
+    sql = "SELECT place FROM vector_items WHERE space = ? AND id IS NULL LIMIT ?"
     free = [place & 0xFFFFFFFF for (place,) in connection.execute(sql, (space.number, wanted))]
     return [*free, *range(space.mark.slots, space.mark.slots + wanted - len(free))]
+
+
+def _with_ids(space: _Space, ids: Collection[str]) -> tuple[int, str, str]:
+    """The parameters of `_WITH_IDS`."""
+    wanted = text_array(ids)
+    return space.number, wanted, wanted
+
+
+def _stored(connection: sqlite3.Connection, space: _Space, ids: Collection[str]) -> dict[str, tuple[int, str, bytes]]:
+    """Slots, refs and vectors of the ids that are known."""
+    sql = f"SELECT id, place, ref, vector FROM vectors WHERE {_WITH_IDS}"
+    rows = connection.execute(sql, _with_ids(space, ids)).fetchall()
+    return {id: (place & 0xFFFFFFFF, ref, vector) for id, place, ref, vector in rows}
+
+
+def _put_in_blocks(connection: sqlite3.Connection, vectors: dict[int, bytes]) -> None:
+    """By place."""
+    blocks = {place >> BLOCK_SHIFT for place in vectors}
+    size = len(next(iter(vectors.values())))
+    whole = BLOCK_VECTORS * size
+    kept = dict(connection.execute(_BLOCKS, (id_array(blocks),)).fetchall())
+    halves = {block: bytearray(kept.get(block, b"")[:whole].ljust(whole, b"\0")) for block in blocks}
+    for place, vector in vectors.items():
+        start = place % BLOCK_VECTORS * size
+        halves[place >> BLOCK_SHIFT][start : start + size] = vector
+    connection.executemany(_PUT_BLOCK, sorted(halves.items()))
 
 
 def _changed_slots(connection: sqlite3.Connection, space: _Space, since: int) -> NDArray[np.int64]:
     if since >= space.mark.change:
         return np.empty(0, np.int64)
-    sql = "SELECT place FROM vectors WHERE space = ? AND change > ?"
+    sql = "SELECT place FROM vector_items WHERE space = ? AND change > ?"
     places = [place for (place,) in connection.execute(sql, (space.number, since))]
     return np.array(places, np.int64) & 0xFFFFFFFF
 
