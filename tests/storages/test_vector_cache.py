@@ -18,6 +18,7 @@ from lightrag_server.ports.vectors import VectorItem
 from lightrag_server.settings.storages import SQLiteSettings
 from lightrag_server.storages.sqlite.database import Database
 from lightrag_server.storages.sqlite.dot_products import dot_products, dot_products_numpy
+from lightrag_server.storages.sqlite.row_cache import RowCache
 from lightrag_server.storages.sqlite.schema import VECTORS_IN_BLOCKS
 from lightrag_server.storages.sqlite.vector_cache import (
     BLOCK,
@@ -31,6 +32,7 @@ from lightrag_server.storages.sqlite.vector_cache import (
 from lightrag_server.storages.sqlite.vectors import VECTOR_SCHEMA, SQLiteVectorStore
 
 DIMENSION = 32
+MB = 1_000_000
 SCHEMA = (VECTOR_SCHEMA, VECTORS_IN_BLOCKS)
 Floats = NDArray[np.float32]
 
@@ -56,7 +58,7 @@ async def opened(folder: Path, namespace: str = "test") -> AsyncIterator[tuple[D
     with ThreadPoolExecutor(4) as threads:
         database = Database(folder / "data.sqlite", SCHEMA, SQLiteSettings(synchronous="NORMAL"), threads)
         try:
-            yield database, SQLiteVectorStore(database, namespace, folder / "cache")
+            yield database, SQLiteVectorStore(database, namespace, folder / "cache", RowCache(MB))
         finally:
             await database.close()
 
@@ -243,7 +245,7 @@ async def test_clear_accepts_another_dimension(tmp_path: Path):
 async def test_namespaces_have_caches_of_their_own(tmp_path: Path):
     first, second = unit_vectors(200), unit_vectors(200, 16, seed=1)
     async with opened(tmp_path) as (database, store):
-        other = SQLiteVectorStore(database, "other", tmp_path / "cache")
+        other = SQLiteVectorStore(database, "other", tmp_path / "cache", RowCache(MB))
         await store.put(items(first))
         await other.put(items(second))
         await assert_finds_nearest(store, first)
