@@ -363,7 +363,7 @@ def test_best_gives_the_largest_and_their_equals():
 def test_nothing_is_missed_that_rounding_moved(wanted: int, least: float) -> None:
     true = np.random.default_rng(1).uniform(-0.5, 0.5, 20_000).astype(np.float32)
     seen = true + np.random.default_rng(2).uniform(-0.01, 0.01, len(true)).astype(np.float32)
-    found = set(best(seen, wanted, 0.01, least).tolist())
+    found = set(best(seen, wanted, 0.02, least).tolist())
     nearest = np.argsort(-true)[:wanted]
     assert found >= set(nearest[true[nearest] >= least].tolist())
     assert len(found) < 40 * wanted + 400
@@ -380,8 +380,8 @@ def test_scores_are_no_farther_off_than_they_say(tmp_path: Path) -> None:
         writer.finish(mark)
     for query in unit_vectors(20, 64, seed=5):
         with cache.shared() as matrix:
-            scores, off = matrix.scores(query)
-        assert np.abs(scores - vectors @ query).max() <= off < 0.05
+            scores, margin = matrix.scores(query)
+        assert np.abs(scores - vectors @ query).max() <= margin < 0.05
 
 
 def test_products_are_the_same_with_and_without_simsimd():

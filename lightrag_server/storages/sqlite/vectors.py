@@ -176,11 +176,11 @@ class SQLiteVectorStore:
                 return None
             if matrix.mark.epoch != space.mark.epoch or matrix.mark.change > space.mark.change:
                 matrix = Matrix(NOTHING, None)
-            scores, off = matrix.scores(query) if matrix.mark.slots else (np.empty(0, np.float32), 0.0)
+            scores, margin = matrix.scores(query) if matrix.mark.slots else (np.empty(0, np.float32), 0.0)
         since = matrix.mark.change
         changed = _changed_slots(connection, space, since)
         scores[changed[changed < len(scores)]] = -np.inf
-        slots = best(scores, top_k, off, threshold)
+        slots = best(scores, top_k, margin, threshold)
         rows = self._rows_at(connection, space, slots.tolist(), kept)
         if len(changed):
             rows = [*rows, *_ranked_rows(_rows_since(connection, space, since), query, top_k)]
