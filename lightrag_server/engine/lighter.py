@@ -34,6 +34,8 @@ from lightrag_server.ports.kv import Row
 
 FIRST = 16
 """So many chunks are read of each subject; where there are fewer, it is folded anew."""
+WORTH_IT = 0.6
+"""What is read at most, of the chunks that would be read to fold everything anew."""
 LAST = 2**31
 UNSETTLED = frozenset(Stage) - {Stage.COMMITTED}
 
@@ -80,6 +82,9 @@ class _Rests:
     spokesmen: Mapping[Subject, Collection[str]] = field(default_factory=dict[Subject, Collection[str]])
     told: Mapping[str, Contributions] = field(default_factory=dict[str, Contributions])
     sources: Mapping[str, Source] = field(default_factory=dict[str, Source])
+
+    def chunk_ids(self) -> set[str]:
+        return {i for chunk_ids in (*self.first.values(), *self.spokesmen.values()) for i in chunk_ids}
 
     def of_entity(self, key: str) -> Rest[EntityContribution]:
         first = [c for i in self.first.get(key, ()) if (c := self.told[i].entities.get(key))]
@@ -135,18 +140,22 @@ async def _losing(stores: Stores, work: Refold, before: Curation, after: Curatio
 async def _rests(stores: Stores, subjects: Collection[Subject], work: Refold) -> _Rests:
     told_in = await stores.graph.chunks_of(subjects)
     unsettled = await stores.documents.find(Filter(stages=UNSETTLED))
-    chosen = await asyncio.to_thread(_chosen, told_in, {*work.lost, *work.gained}, {d.id for d in unsettled})
-    wanted = {i for chunk_ids in (*chosen.first.values(), *chosen.spokesmen.values()) for i in chunk_ids}
+    changed = {*work.lost, *work.gained}
+    others = {subject: [i for i in chunk_ids if i not in changed] for subject, chunk_ids in told_in.items()}
+    chosen = await asyncio.to_thread(_chosen, others, {d.id for d in unsettled})
+    wanted = chosen.chunk_ids()
+    anyway = {i for s, chunk_ids in others.items() if s not in chosen.first for i in chunk_ids}
+    if len(anyway | wanted) > WORTH_IT * len({i for chunk_ids in others.values() for i in chunk_ids}):
+        return _Rests()
     rows = await stores.contributions.get(sorted(wanted))
     if rows.keys() != wanted:
         return _Rests()
     return await asyncio.to_thread(_read, chosen, rows, work.aliases)
 
 
-def _chosen(told_in: Mapping[Subject, Sequence[str]], changed: Set[str], unsettled: Set[str]) -> _Rests:
+def _chosen(others: Mapping[Subject, Sequence[str]], unsettled: Set[str]) -> _Rests:
     """Of a document that is committed all chunks have one source; of another, parts of two versions may be stored."""
-    places = {i: place for chunk_ids in told_in.values() for i in chunk_ids if (place := _place(i))}
-    others = {subject: [i for i in chunk_ids if i not in changed] for subject, chunk_ids in told_in.items()}
+    places = {i: place for chunk_ids in others.values() for i in chunk_ids if (place := _place(i))}
     many = {s: ids for s, ids in others.items() if len(ids) > FIRST and places.keys() >= set(ids)}
     first = {s: nsmallest(FIRST, chunk_ids, key=places.__getitem__) for s, chunk_ids in many.items()}
     owners = {i: i if (document := places[i][2]) in unsettled else document for ids in many.values() for i in ids}
