@@ -388,7 +388,7 @@ def _chunk_ids_of(told: _FragmentRows, others: _FragmentRows) -> tuple[str, ...]
 
 
 def _fragments_to_row(fragments: Iterable[Fragment]) -> list[list[Any]]:
-    return [[f.origin.index, f.origin.chunk_id, f.origin.ordinal, f.text] for f in fragments]
+    return [[f.origin.chunk_index, f.origin.chunk_id, f.origin.ordinal, f.text] for f in fragments]
 
 
 def _fragments_from_row(rows: Sequence[Sequence[Any]]) -> tuple[Fragment, ...]:

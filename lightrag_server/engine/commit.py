@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
+from itertools import accumulate
 
 from lightrag_server.core.edits import Edit, Edited, Mend
 from lightrag_server.core.encoding import chunked_from_bytes
@@ -37,12 +38,12 @@ from lightrag_server.ports.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
-SLICE_CHUNKS = 200
+SLICE_CHUNKS = 800
 DOCUMENTS_AT_ONCE = 200
 SECONDS_BETWEEN_COMMITS = 0.3
-SECONDS_FOR_COMPANY = 5.0
+SECONDS_FOR_COMPANY = 20.0
 """Documents that others follow are committed with them: what they share, the entities that are told of everywhere and
-the indexes, is then folded and written once for all of them."""
+the pages of tables and indexes, is then folded and written once for all of them."""
 LOOK_S = 0.2
 WAIT_FOR_PREPARE_S = 0.2
 EMBEDDING_KEY = "embedding"
@@ -76,37 +77,39 @@ class Commit:
     async def run(self, fence: int) -> int:
         """Carry out all edits, commit all prepared documents and removals; return how many documents. Raises `JobLost`
         when superseded."""
-        await self._wait_for_company()
         await self._stores.raise_fence(fence)
         held_up = await self._edit(fence)
         total = 0
-        while documents := await self._due():
+        while documents := await self._gathered():
+            held_up = held_up or await self._edit(fence)
             async for piece in self._slices(documents):
                 await self._write(piece, fence)
                 await self._clean(piece, fence)
                 await self._tell(piece)
                 held_up = held_up or await self._edit(fence)
             total += len(documents)
-        self._last_end = time.monotonic()
+            self._last_end = time.monotonic()
         if held_up:
             raise held_up
         return total
 
-    async def _wait_for_company(self) -> None:
-        """Not with an edit or a removal: somebody waits for those."""
-        while (since := time.monotonic() - self._last_end) < SECONDS_FOR_COMPANY:
-            if await self._stores.edits.count() or await self._is_any(Stage.DELETING):
-                return
-            if since >= SECONDS_BETWEEN_COMMITS and not await self._is_more_coming():
-                return
+    async def _gathered(self) -> list[Document]:
+        """What is due, at most a slice of it, after a wait for the company of others that are on their way."""
+        documents = await self._due()
+        while documents and await self._is_company_expected(documents):
             await asyncio.sleep(LOOK_S)
+            documents = await self._due()
+        totals = accumulate(len(document.chunk_ids) for document in documents)
+        return documents[: max(1, sum(total <= SLICE_CHUNKS for total in totals))]
 
-    async def _is_more_coming(self) -> bool:
-        """Documents that this commit could take along: others are on their way, and there is room in a slice."""
-        if not await self._is_any(Stage.ACCEPTED):
+    async def _is_company_expected(self, documents: Sequence[Document]) -> bool:
+        """Not beside an edit or a removal: somebody waits for those."""
+        since = time.monotonic() - self._last_end
+        if since >= SECONDS_FOR_COMPANY or sum(len(d.chunk_ids) for d in documents) >= SLICE_CHUNKS:
             return False
-        ready = await self._stores.documents.find(Filter(stages=frozenset({Stage.PREPARED})), SLICE_CHUNKS)
-        return sum(len(document.chunk_ids) for document in ready) < SLICE_CHUNKS
+        if documents[0].stage is Stage.DELETING or await self._stores.edits.count():
+            return False
+        return since < SECONDS_BETWEEN_COMMITS or await self._is_any(Stage.ACCEPTED)
 
     async def _is_any(self, stage: Stage) -> bool:
         return bool(await self._stores.documents.find(Filter(stages=frozenset({stage})), 1))
@@ -116,7 +119,7 @@ class Commit:
         deleting = await self._stores.documents.find(Filter(stages=frozenset({Stage.DELETING})), DOCUMENTS_AT_ONCE)
         if deleting and (idle := await self._without_work(deleting)):
             return idle
-        return await self._stores.documents.find(Filter(stages=frozenset({Stage.PREPARED})), DOCUMENTS_AT_ONCE)
+        return await self._stores.documents.find(Filter(stages=frozenset({Stage.PREPARED})), SLICE_CHUNKS)
 
     async def _without_work(self, deleting: Sequence[Document]) -> list[Document]:
         """Those that nobody is preparing any more: work under way would leave blobs behind, or hit the next document

@@ -24,6 +24,7 @@ from lightrag_server.core.folding import (
     fold_relation,
 )
 from lightrag_server.core.ids import subject_of, window_id
+from lightrag_server.core.lexical import terms
 from lightrag_server.core.records import Chunk, Document, Entity, Extraction, Pair, Relation, Subject
 from lightrag_server.engine import refold
 from lightrag_server.engine.curate import Change
@@ -108,13 +109,13 @@ class Planner:
         """Chunks whose stored contribution is the new one already change nothing in the graph."""
         changes = Changes()
         aliases = await self._curated.aliases()
-        new = {n.chunk.id: contributions_of(n.source, n.prepared.extraction, aliases) for n in piece.added}
+        new = await asyncio.to_thread(_contributions, piece.added, aliases)
         old = await self._stored([*piece.removed, *new], aliases)
         same = {i for i, told in new.items() if i in old and old[i].contributions == told}
         lost = {i: stored.contributions for i, stored in old.items() if i not in same}
         gained = {i: told for i, told in new.items() if i not in same}
         losing = {subject for told in lost.values() for subject in told.subjects()}
-        _plan_chunks(changes, piece, new, old)
+        await asyncio.to_thread(_plan_chunks, changes, piece, new, old)
         wanted = await self._plan_graph(changes, Refold(lost, gained, losing, aliases))
         await self._plan_vectors(changes, wanted, [n.prepared for n in piece.added])
         return changes
@@ -163,25 +164,12 @@ class Planner:
         self, changes: Changes, told: Told, losing: set[Subject], less: Lighter, curation: Curation
     ) -> None:
         gaining = {*told.entities, *map(subject_of, told.relations)} - losing - less.subjects()
-        known = await self._stores.graph.entities([key for key in told.entities if key in gaining])
+        known = await self._stores.graph.entities(told.entities.keys())
         edges = await self._stores.graph.relations([pair for pair in told.relations if subject_of(pair) in gaining])
-        bases = {key: folded_entity(entity) for key, entity in known.items()} | less.entities
+        bases = {key: folded_entity(entity) for key, entity in known.items() if key in gaining} | less.entities
         stems = {pair: folded_relation(relation) for pair, relation in edges.items()} | less.relations
-        for key, of_key in told.entities.items():
-            folded = fold_entity(bases.get(key), of_key)
-            if entity := curated_entity(folded, curation.entities.get(key)):
-                changes.entities.append(entity)
-                if _looks_new(known.get(key), entity):
-                    changes.renamed.append(key)
-            else:
-                changes.stale_entities.append(key)
-        for pair, of_pair in told.relations.items():
-            folded = fold_relation(stems.get(pair), of_pair)
-            relation = curated_relation(folded, curation.relations.get(pair))
-            if relation and not any(map(curation.is_deleted, pair)):
-                changes.relations.append(relation)
-            else:
-                changes.stale_relations.append(pair)
+        await asyncio.to_thread(_fold_entities, changes, told, bases, known, curation)
+        await asyncio.to_thread(_fold_relations, changes, told, stems, curation)
 
     async def _others(self, work: Refold, losing: set[Subject]) -> list[Contributions]:
         """Contributions of all other chunks that speak of the losing subjects."""
@@ -216,6 +204,33 @@ class Planner:
         return brought | await self._vectorizer.items({i: wanted[i] for i in absent}, remember=True)
 
 
+def _contributions(added: Sequence[NewChunk], aliases: Aliases) -> dict[str, Contributions]:
+    return {n.chunk.id: contributions_of(n.source, n.prepared.extraction, aliases) for n in added}
+
+
+def _fold_entities(
+    changes: Changes, told: Told, bases: Mapping[str, Entity | None], known: Mapping[str, Entity], curation: Curation
+) -> None:
+    for key, of_key in told.entities.items():
+        folded = fold_entity(bases.get(key), of_key)
+        if entity := curated_entity(folded, curation.entities.get(key)):
+            changes.entities.append(entity)
+            if _looks_new(known.get(key), entity):
+                changes.renamed.append(key)
+        else:
+            changes.stale_entities.append(key)
+
+
+def _fold_relations(changes: Changes, told: Told, bases: Mapping[Pair, Relation | None], curation: Curation) -> None:
+    for pair, of_pair in told.relations.items():
+        folded = fold_relation(bases.get(pair), of_pair)
+        relation = curated_relation(folded, curation.relations.get(pair))
+        if relation and not any(map(curation.is_deleted, pair)):
+            changes.relations.append(relation)
+        else:
+            changes.stale_relations.append(pair)
+
+
 def _looks_new(before: Entity | None, after: Entity) -> bool:
     """Names, types, and whether it is told of more than once."""
     if before is None or before.type != after.type or (before.mentions > 1) != (after.mentions > 1):
@@ -245,9 +260,10 @@ def _plan_chunks(changes: Changes, piece: Slice, new: Mapping[str, Contributions
 
 
 def lexical_items(chunk: Chunk) -> list[LexicalItem]:
+    """A millisecond of work: on the event loop for few chunks only."""
     head = " ".join(chunk.headings)
     return [
-        LexicalItem(window_id(chunk.id, n), chunk.id, f"{head} {chunk.window_text(w)}")
+        LexicalItem(window_id(chunk.id, n), chunk.id, terms(f"{head} {chunk.window_text(w)}"))
         for n, w in enumerate(chunk.windows)
     ]
 

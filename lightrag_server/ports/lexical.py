@@ -2,20 +2,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 @dataclass(frozen=True, slots=True)
 class LexicalItem:
-    """`text` is analysed by the store with `core.lexical.terms`, so that CJK text is searchable everywhere."""
+    """`terms` as `core.lexical.terms` makes them of a text, in its order and as often as they stand there."""
 
     id: str
     ref: str
-    text: str
+    terms: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
-class LexicalHit:
+class LexicalHit(NamedTuple):
     """`score` is a BM25 score: larger is better, only comparable within one search."""
 
     id: str

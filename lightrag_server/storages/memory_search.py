@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lightrag_server.core.lexical import terms as terms_of
 from lightrag_server.errors import DimensionMismatch
 from lightrag_server.ports.lexical import LexicalHit, LexicalItem
-from lightrag_server.ports.vectors import Vector, VectorHit, VectorItem
+from lightrag_server.ports.vectors import Vector, VectorHit, VectorItem, nearness
 from lightrag_server.storages.memory_space import Analysed, Cell
 
 SATURATION = 1.2
@@ -49,6 +49,9 @@ class MemoryVectorStore:
 
     async def get(self, ids: Collection[str]) -> dict[str, VectorItem]:
         return {i: self._items[i] for i in ids if i in self._items}
+
+    async def similarities(self, ids: Collection[str], queries: NDArray[np.float32]) -> dict[str, float]:
+        return {i: nearness(item.vector, queries) for i, item in (await self.get(ids)).items()}
 
     async def missing(self, ids: Collection[str]) -> set[str]:
         return set(ids) - self._items.keys()
@@ -93,7 +96,7 @@ class MemoryLexicalStore:
         return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:top_k]
 
     async def put(self, items: Sequence[LexicalItem]) -> None:
-        analysed = {item.id: Analysed(item.id, item.ref, Counter(terms_of(item.text))) for item in items}
+        analysed = {item.id: Analysed(item.id, item.ref, Counter(item.terms)) for item in items}
         async with self._cell.writing() as space:
             space.lexical[self._namespace].update(analysed)
 

@@ -21,6 +21,10 @@ TEXTS = {
 }
 
 
+def item(id: str, ref: str, text: str) -> LexicalItem:
+    return LexicalItem(id, ref, terms(text))
+
+
 class LexicalContract:
     @pytest.fixture
     def empty(self, backend: Backend) -> LexicalStore:
@@ -28,7 +32,7 @@ class LexicalContract:
 
     @pytest.fixture
     async def store(self, empty: LexicalStore) -> LexicalStore:
-        await empty.put([LexicalItem(i, f"ref-{i}", text) for i, text in TEXTS.items()])
+        await empty.put([item(i, f"ref-{i}", text) for i, text in TEXTS.items()])
         return empty
 
     async def test_an_empty_store_finds_nothing(self, empty: LexicalStore) -> None:
@@ -80,39 +84,39 @@ class LexicalContract:
         assert [hit.id for hit in hits] == ["w2"]
 
     async def test_equal_scores_are_ordered_by_id(self, store: LexicalStore) -> None:
-        await store.put([LexicalItem(i, "r", "an identical sentence about otters") for i in ("z", "y", "x", "a")])
+        await store.put([item(i, "r", "an identical sentence about otters") for i in ("z", "y", "x", "a")])
         assert [hit.id for hit in await store.search(["otter"], 3)] == ["a", "x", "y"]
 
     async def test_the_second_put_of_an_id_wins(self, store: LexicalStore) -> None:
-        await store.put([LexicalItem("w1", "new", "first otter"), LexicalItem("w1", "newer", "then a badger")])
+        await store.put([item("w1", "new", "first otter"), item("w1", "newer", "then a badger")])
         assert await store.count() == len(TEXTS)
         assert await store.search(terms("repeat otter"), 5) == []
         assert [(hit.id, hit.ref) for hit in await store.search(["badger"], 5)] == [("w1", "newer")]
 
     async def test_the_same_text_under_a_new_ref(self, store: LexicalStore) -> None:
-        await store.put([LexicalItem("w2", "moved", TEXTS["w2"])])
+        await store.put([item("w2", "moved", TEXTS["w2"])])
         assert [hit.ref for hit in await store.search(["nut"], 5)] == ["moved"]
 
     async def test_deleted_items_are_not_found_and_do_not_count(self, store: LexicalStore) -> None:
         before = await store.search(["steel"], 5)
-        await store.put([LexicalItem("extra", "r", "steel steel steel")])
+        await store.put([item("extra", "r", "steel steel steel")])
         await store.delete(["extra", "unknown"])
         assert await store.search(["steel"], 5) == before
         assert await store.count() == len(TEXTS)
 
     async def test_clear_empties_only_its_namespace(self, backend: Backend, store: LexicalStore) -> None:
         other = backend.lexical("", "others")
-        await other.put([LexicalItem("o", "r", "the parrot of the other namespace")])
+        await other.put([item("o", "r", "the parrot of the other namespace")])
         assert [hit.id for hit in await other.search(["parrot"], 5)] == ["o"]
         await store.clear()
         assert await store.count() == 0
         assert await store.search(["parrot"], 5) == []
         assert [hit.id for hit in await other.search(["parrot"], 5)] == ["o"]
-        await store.put([LexicalItem("n", "r", "a parrot again")])
+        await store.put([item("n", "r", "a parrot again")])
         assert [hit.id for hit in await store.search(["parrot"], 5)] == ["n"]
 
     async def test_odd_ids_are_ids(self, empty: LexicalStore) -> None:
-        await empty.put([LexicalItem(i, f"ref {i}", f"otter number {n}") for n, i in enumerate(ODD_IDS)])
+        await empty.put([item(i, f"ref {i}", f"otter number {n}") for n, i in enumerate(ODD_IDS)])
         hits = await empty.search(["otter"], 50)
         assert {hit.id: hit.ref for hit in hits} == {i: f"ref {i}" for i in ODD_IDS}
         await empty.delete(ODD_IDS[1:])
@@ -121,14 +125,14 @@ class LexicalContract:
     async def test_rare_words_decide_among_thousands(self, empty: LexicalStore) -> None:
         """Common words must neither hide the place that has the rare one nor make the search fail."""
         words = ["river", "valley", "bridge", "stone", "north"]
-        items = [LexicalItem(f"i{n}", "r", f"{words[n % 5]} {words[n % 4]} water number{n}") for n in range(5_000)]
+        items = [item(f"i{n}", "r", f"{words[n % 5]} {words[n % 4]} water number{n}") for n in range(5_000)]
         await empty.put(items)
         hits = await empty.search(terms("water river valley bridge number777"), 10)
         assert hits[0].id == "i777"
         assert len(hits) == 10
 
     async def test_a_common_word_fills_up_what_a_rare_one_leaves(self, empty: LexicalStore) -> None:
-        await empty.put([LexicalItem(f"i{n:04}", "r", f"water and wind number{n}") for n in range(4_000)])
+        await empty.put([item(f"i{n:04}", "r", f"water and wind number{n}") for n in range(4_000)])
         hits = await empty.search(terms("water number77"), 25)
         assert hits[0].id == "i0077"
         assert len({hit.id for hit in hits}) == 25
@@ -138,7 +142,7 @@ class LexicalContract:
         texts = [f"{'harbour' if n % 3 == 0 else 'inland'} report {n}" for n in range(8000)]
         for n in range(0, 8000, 80):
             texts[n] = f"lantern {'harbour' if n % 800 == 0 else 'inland'} report {n}"
-        await empty.put([LexicalItem(f"p{n}", "ref", text) for n, text in enumerate(texts)])
+        await empty.put([item(f"p{n}", "ref", text) for n, text in enumerate(texts)])
         hits = await empty.search(terms("lantern harbour"), 15)
         assert {hit.id for hit in hits[:10]} == {f"p{n}" for n in range(0, 8000, 800)}
         assert hits[9].score > hits[10].score
@@ -147,8 +151,8 @@ class LexicalContract:
         assert [batch async for batch in empty.scan_ids()] == []
         assert await empty.missing(["a"]) == {"a"}
         assert await empty.missing([]) == set()
-        await backend.lexical("", "others").put([LexicalItem("other", "r", "another place")])
-        await empty.put([LexicalItem(f"w{n}", "r", f"place {n}") for n in range(2_500)])
+        await backend.lexical("", "others").put([item("other", "r", "another place")])
+        await empty.put([item(f"w{n}", "r", f"place {n}") for n in range(2_500)])
         await empty.delete(["w7"])
         ids = [id_ async for batch in empty.scan_ids() for id_ in batch]
         assert sorted(ids) == sorted(f"w{n}" for n in range(2_500) if n != 7)

@@ -21,7 +21,7 @@ from .values import document, entity, relation, unit
 async def write_everywhere(backend: Backend, workspace: str = "", name: str = "a") -> None:
     await backend.kv(workspace, "things").put({name: {"n": 1}})
     await backend.vectors(workspace, "places").put([VectorItem(name, name, unit(1, 0))])
-    await backend.lexical(workspace, "places").put([LexicalItem(name, name, "one otter")])
+    await backend.lexical(workspace, "places").put([LexicalItem(name, name, ["one", "otter"])])
     await backend.graph(workspace).put([entity(name)], [relation(name, name)], {name: [name]})
     await backend.doc_status(workspace).put([document(name)])
 

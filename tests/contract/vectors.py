@@ -37,6 +37,19 @@ class VectorsContract:
         assert np.abs(found["v3"].vector - vectors[3]).max() <= TOLERANCE
         assert await store.missing(["v3", "unknown"]) == {"unknown"}
 
+    async def test_similarities_are_to_the_nearest_query_and_leave_out_unknown_ids(self, store: VectorStore) -> None:
+        queries = np.stack([unit(1, 0, 0), unit(0, 1, 0)])
+        assert await store.similarities(["a"], queries) == {}
+        items = [
+            VectorItem("a", "r", unit(1, 1, 0)),
+            VectorItem("b", "r", unit(0, 1, 0)),
+            VectorItem("c", "r", unit(0, 0, 1)),
+        ]
+        await store.put(items)
+        assert await store.similarities([], queries) == {}
+        found = await store.similarities(["a", "b", "c", "unknown"], queries)
+        assert found == pytest.approx({"a": 0.7071, "b": 1.0, "c": 0.0}, abs=2 * TOLERANCE)
+
     async def test_search_is_by_cosine_best_first(self, store: VectorStore) -> None:
         await store.put(
             [
@@ -133,6 +146,25 @@ class VectorsContract:
         found = await store.get(ODD_IDS)
         assert {i: item.ref for i, item in found.items()} == {i: f"ref {i}" for i in ODD_IDS}
         assert [(await store.search(v, 1))[0].id for v in vectors] == list(ODD_IDS)
+
+    async def test_ids_that_begin_and_end_alike_are_apart(self, store: VectorStore) -> None:
+        first, second, third = (f"ent-abcdef-{middle}-abcdef" for middle in "123")
+        await store.put([VectorItem(first, "r1", unit(1, 0)), VectorItem(second, "r2", unit(0, 1))])
+        assert await store.missing([first, second, third]) == {third}
+        await store.put([VectorItem(second, "r2", unit(1, 1))])
+        await store.delete([first, third])
+        assert list(await store.get([first, second, third])) == [second]
+        assert await store.count() == 1
+
+    async def test_a_vector_that_takes_the_place_of_another_leaves_those_around_it(self, store: VectorStore) -> None:
+        vectors = random_units(40, 16)
+        await store.put([VectorItem(f"v{n}", "r", vector) for n, vector in enumerate(vectors)])
+        await store.delete([f"v{n}" for n in range(0, 40, 3)])
+        await store.put([VectorItem(f"new{n}", "r", vectors[n]) for n in range(0, 40, 3)])
+        found = await store.get([*(f"v{n}" for n in range(40)), *(f"new{n}" for n in range(40))])
+        assert len(found) == 40
+        for id, item in found.items():
+            assert np.abs(item.vector - vectors[int(id.strip("vnew"))]).max() <= TOLERANCE
 
     async def test_a_scan_gives_every_item_once(self, store: VectorStore, backend: Backend) -> None:
         assert [batch async for batch in store.scan()] == []

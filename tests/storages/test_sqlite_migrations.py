@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lightrag_server.core.encoding import to_bytes
@@ -20,6 +21,7 @@ from lightrag_server.errors import StorageError
 from lightrag_server.ports.doc_status import Filter
 from lightrag_server.ports.graph import EntityFilter, Extent
 from lightrag_server.ports.kv import Row
+from lightrag_server.ports.vectors import VectorItem
 from lightrag_server.settings.storages import SQLiteSettings
 from lightrag_server.storages.sqlite import schema
 from lightrag_server.storages.sqlite.backend import MIGRATIONS, SQLiteBackend, file_stem
@@ -194,4 +196,61 @@ async def test_rows_of_an_older_file_are_there_in_the_order_of_their_keys(tmp_pa
         ("key-04", {}),
     ]
     assert await backend.kv("", "other").count() == len(rows)
+    await backend.close()
+
+
+async def test_vectors_of_an_older_file_keep_their_places_and_torn_ones_go(tmp_path: Path) -> None:
+    """Of two spaces, with a free slot between."""
+    halves = np.arange(4 * 20, dtype=np.float16).reshape(20, 4)
+    with file_made_by(tmp_path, MIGRATIONS[: MIGRATIONS.index(schema.VECTORS_IN_BLOCKS)]) as old:
+        for space, namespace in enumerate(("ours", "other"), start=1):
+            old.execute("INSERT INTO vector_spaces VALUES (?, ?, x'00', 4, 20, 1)", (space, namespace))
+            rows = [(space << 32 | n, space, f"v{n}", half.tobytes()) for n, half in enumerate(halves)]
+            old.executemany("INSERT INTO vectors VALUES (?, ?, 1, ?, 'r', ?)", rows)
+        old.execute("UPDATE vectors SET id = NULL, ref = NULL, vector = NULL WHERE id = 'v3' AND space = 1")
+        old.execute("UPDATE vectors SET vector = x'00' WHERE id = 'v9' AND space = 1")
+    old.close()
+    backend = SQLiteBackend(tmp_path, SQLiteSettings())
+    for namespace, gone in (("ours", {"v3", "v9"}), ("other", set[str]())):
+        store = backend.vectors("", namespace)
+        ids = [f"v{n}" for n in range(20)]
+        assert await store.missing(ids) == gone
+        assert {i: item.vector.tolist() for i, item in (await store.get(ids)).items()} == {
+            f"v{n}": half.tolist() for n, half in enumerate(halves) if f"v{n}" not in gone
+        }
+        await store.put([VectorItem("v3", "r", np.ones(4, np.float32))])
+        assert await store.count() == 20 - len(gone - {"v3"})
+    assert await backend.flaws("") == []
+    await backend.close()
+
+
+async def test_documents_of_an_older_file_are_there_in_the_order_of_their_arrival(tmp_path: Path) -> None:
+    with file_made_by(tmp_path, MIGRATIONS[: MIGRATIONS.index(schema.DOCUMENTS_IN_ORDER)]) as old:
+        for number, id in enumerate(("doc-c", "doc-a", "doc-b")):
+            moment = f"2026-01-0{number + 1}"
+            row = {"id": id, "file_path": id, "status": "processed", "stage": "committed", "created_at": moment}
+            values = (
+                id,
+                id,
+                "processed",
+                "committed",
+                f"track-{number}",
+                None,
+                moment,
+                moment,
+                to_bytes(row),
+                number % 2,
+            )
+            old.execute(
+                "INSERT INTO documents (id, file_path, status, stage, track_id, content_hash, created_at, updated_at,"
+                " data, enabled) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                values,
+            )
+    old.close()
+    backend = SQLiteBackend(tmp_path, SQLiteSettings())
+    store = backend.doc_status("")
+    assert [d.id for d in await store.find(Filter())] == ["doc-c", "doc-a", "doc-b"]
+    assert [d.id for d in await store.find(Filter(is_enabled=True))] == ["doc-a"]
+    [old_one] = await store.find(Filter(track_id="track-2"))
+    assert await store.add([old_one]) == {"doc-b"}
     await backend.close()

@@ -88,6 +88,7 @@ TORN = "value = CAST(substr(CAST(value AS TEXT), 1, 40) AS BLOB)"
 OTHER = 'value = CAST(\'{"windows":"many"}\' AS BLOB)'
 NOBODY = "doc-00000000000000000000000000000000-chunk-000"
 IN = "space = (SELECT number FROM vector_spaces WHERE namespace = '{}') AND id IS NOT NULL"
+BLOCKS_OF = "block IN (SELECT place >> 3 FROM vectors WHERE " + IN + ")"
 ONE_IN = "place = (SELECT min(place) FROM vectors WHERE " + IN + ")"
 
 COPY = "INSERT INTO kv (namespace, key, value) SELECT namespace,"
@@ -119,42 +120,48 @@ DAMAGES: dict[str, tuple[Callable[[sqlite3.Connection], None], str]] = {
     ),
     "orphan evidence": (
         sql(
-            f"INSERT INTO chunks VALUES (999, '{NOBODY}')",
-            "INSERT INTO evidence SELECT 999, 2 * id FROM entities",
+            f"INSERT INTO chunks SELECT 999, '{NOBODY}', json_group_array(key) FROM nodes JOIN entities USING (id)",
+            "INSERT INTO evidence (subject, chunk) SELECT 2 * id, 999 FROM entities",
         ),
         "orphan-evidence",
     ),
-    "evidence gone": (sql("DELETE FROM evidence WHERE chunk = 1"), "wrong-evidence"),
+    "evidence gone": (
+        sql("UPDATE chunks SET told = '[]' WHERE id = 1", "DELETE FROM evidence WHERE chunk = 1"),
+        "wrong-evidence",
+    ),
+    "evidence gone by subject": (sql("DELETE FROM evidence WHERE chunk = 1"), "torn-evidence"),
+    "evidence gone by chunk": (sql("UPDATE chunks SET told = '[]' WHERE id = 1"), "torn-evidence"),
+    "evidence unreadable": (sql("UPDATE chunks SET told = 'none' WHERE id = 1"), "torn-evidence"),
     "vectors of passages gone": (
-        sql("UPDATE vectors SET id = NULL, ref = NULL, vector = NULL WHERE " + IN.format("chunks")),
+        sql("UPDATE vector_items SET id = NULL, ref = NULL WHERE " + IN.format("chunks")),
         "lost-passages",
     ),
     "vectors of entities gone": (
-        sql("UPDATE vectors SET id = NULL, ref = NULL, vector = NULL WHERE " + ONE_IN.format("entities")),
+        sql("UPDATE vector_items SET id = NULL, ref = NULL WHERE " + ONE_IN.format("entities")),
         "lost-entities",
     ),
     "vectors of facts gone": (
-        sql("UPDATE vectors SET id = NULL, ref = NULL, vector = NULL WHERE " + ONE_IN.format("relationships")),
+        sql("UPDATE vector_items SET id = NULL, ref = NULL WHERE " + ONE_IN.format("relationships")),
         "lost-facts",
     ),
     "vector of a passage that is gone": (
-        sql(f"UPDATE vectors SET id = '{NOBODY}-w0', ref = '{NOBODY}' WHERE " + ONE_IN.format("chunks")),
+        sql(f"UPDATE vector_items SET id = '{NOBODY}-w0', ref = '{NOBODY}' WHERE " + ONE_IN.format("chunks")),
         "orphan-passages",
     ),
     "vector of an entity that is gone": (
-        sql("UPDATE vectors SET id = 'ent-0-0', ref = 'nobody' WHERE " + ONE_IN.format("entities")),
+        sql("UPDATE vector_items SET id = 'ent-0-0', ref = 'nobody' WHERE " + ONE_IN.format("entities")),
         "orphan-entities",
     ),
     "vector of a fact that is gone": (
-        sql("UPDATE vectors SET id = 'rel-0-0' WHERE " + ONE_IN.format("relationships")),
+        sql("UPDATE vector_items SET id = 'rel-0-0' WHERE " + ONE_IN.format("relationships")),
         "orphan-facts",
     ),
     "vector of a wrong length": (
-        sql("UPDATE vectors SET vector = x'3C003C' WHERE " + ONE_IN.format("chunks")),
+        sql(f"UPDATE vector_blocks SET halves = x'3C003C' WHERE {BLOCKS_OF.format('chunks')}"),
         "torn-vectors",
     ),
     "vectors of zeros": (
-        sql("UPDATE vectors SET vector = zeroblob(length(vector)) WHERE " + IN.format("entities")),
+        sql(f"UPDATE vector_blocks SET halves = zeroblob(length(halves)) WHERE {BLOCKS_OF.format('entities')}"),
         "damaged-entities",
     ),
     "entity gone": (sql("DELETE FROM entities WHERE name = 'Cyd'"), "wrong-graph"),

@@ -21,6 +21,7 @@ from lightrag_server.storages.sqlite.graph import SQLiteGraphStore
 from lightrag_server.storages.sqlite.graph_writes import TABLES as GRAPH_TABLES
 from lightrag_server.storages.sqlite.kv import SQLiteKVStore
 from lightrag_server.storages.sqlite.lexical import SQLiteLexicalStore
+from lightrag_server.storages.sqlite.row_cache import RowCache
 from lightrag_server.storages.sqlite.vectors import VECTOR_SCHEMA, SQLiteVectorStore, namespaces_of
 
 MIGRATIONS = (
@@ -31,18 +32,20 @@ MIGRATIONS = (
     schema.DOCUMENT_CONDITIONS,
     schema.ENTITY_TYPES,
     schema.KV_IN_ORDER,
+    schema.VECTORS_IN_BLOCKS,
+    schema.DOCUMENTS_IN_ORDER,
+    schema.TOLD_WITH_CHUNKS,
 )
 SUFFIX = ".sqlite"
-PAGE_BYTES = 8192
-"""Three vectors of 1,024 half-precision numbers; a page of 4,096 bytes would hold one."""
+MB = 1_000_000
 MAX_WORKSPACE_CHARS = 100
 _WORKSPACE = re.compile(r"[A-Za-z0-9_-]*")
 _DEFAULT_STEM = "default"
 _NAMED = "w-"
 _CAPITAL = "+"
 
-_TABLES = ("kv", "documents", *GRAPH_TABLES, "vectors", "vector_spaces")
-_CONTENT = ("kv", "documents", "nodes", "chunks", "lexical_items", "vectors WHERE id IS NOT NULL")
+_TABLES = ("kv", "documents", *GRAPH_TABLES, "vector_blocks", "vector_items", "vector_spaces")
+_CONTENT = ("kv", "documents", "nodes", "chunks", "lexical_items", "vector_items WHERE id IS NOT NULL")
 
 _RAISE_FENCE = (
     "INSERT INTO fence (only, value) VALUES (0, ?)"
@@ -65,6 +68,7 @@ class SQLiteBackend:
         self._settings = settings
         self._threads = ThreadPoolExecutor((os.cpu_count() or 1) + 1, thread_name_prefix="sqlite")
         self._databases: dict[str, Database] = {}
+        self._rows = RowCache(settings.row_cache_mb * MB)
 
     async def open(self) -> None:
         """Raises `StorageError` when any workspace was written by a later version, whether or not it is used."""
@@ -81,10 +85,10 @@ class SQLiteBackend:
         return SQLiteKVStore(self._database(workspace), namespace)
 
     def vectors(self, workspace: str, namespace: str) -> SQLiteVectorStore:
-        return SQLiteVectorStore(self._database(workspace), namespace, self._cache_folder(workspace))
+        return SQLiteVectorStore(self._database(workspace), namespace, self._cache_folder(workspace), self._rows)
 
     def graph(self, workspace: str) -> SQLiteGraphStore:
-        return SQLiteGraphStore(self._database(workspace))
+        return SQLiteGraphStore(self._database(workspace), self._rows)
 
     def doc_status(self, workspace: str) -> SQLiteDocStatusStore:
         return SQLiteDocStatusStore(self._database(workspace))
@@ -175,7 +179,7 @@ class SQLiteBackend:
     def _database(self, workspace: str) -> Database:
         if workspace not in self._databases:
             path = self._folder / (file_stem(workspace) + SUFFIX)
-            self._databases[workspace] = Database(path, MIGRATIONS, self._settings, self._threads, PAGE_BYTES)
+            self._databases[workspace] = Database(path, MIGRATIONS, self._settings, self._threads)
         return self._databases[workspace]
 
 

@@ -29,9 +29,9 @@ Statement = Callable[[sqlite3.Connection], T]
 _UNAVAILABLE = ("locked", "busy", "full", "disk i/o", "readonly", "unable to open")
 _CORRUPT = ("malformed", "not a database", "corrupt")
 _HEADER_BYTES = 100
-WAL_PAGES_BEFORE_CHECKPOINT = 8000
+WAL_BYTES_BEFORE_CHECKPOINT = 64_000_000
 """Some commits of a large graph: pages of indexes and of entities that each of them touches are copied back once. The
-log is 64 MB then, which takes a fraction of a second to read after a crash."""
+log takes a fraction of a second to read after a crash."""
 WAL_RETRY_S = 0.02
 MAPPED_BYTES = 1 << 30
 """Pages are read from the system's cache instead of being copied: graph reads take half the time. Costs no memory of
@@ -288,8 +288,10 @@ class Database:
         connection.execute(f"PRAGMA page_size = {self._page_bytes}")  # of a new file; an old one keeps its own
         self._use_write_ahead_log(connection)
         connection.execute(f"PRAGMA synchronous = {self._settings.synchronous}")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES_BEFORE_CHECKPOINT}")
+        page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
+        connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_BYTES_BEFORE_CHECKPOINT // page_bytes}")
         connection.execute(f"PRAGMA mmap_size = {MAPPED_BYTES}")
+        connection.execute("PRAGMA secure_delete = FAST")  # some builds write every page that is given up once more
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA temp_store = MEMORY")
         _add_functions(connection)

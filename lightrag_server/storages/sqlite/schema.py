@@ -91,3 +91,93 @@ DROP TABLE kv;
 ALTER TABLE kv_in_order RENAME TO kv;
 CREATE UNIQUE INDEX kv_keys ON kv (namespace, key);
 """
+
+VECTORS_IN_BLOCKS = """
+-- Vectors lie eight to a block, in the order of their places, and blocks fill their pages: a page of 4,096 bytes holds
+-- but one vector of 1,024 halves. The view shows them row by row.
+UPDATE vectors SET id = NULL, ref = NULL, vector = NULL
+WHERE length(vector) IS NOT (SELECT 2 * dimension FROM vector_spaces WHERE number = space);
+CREATE TABLE vector_blocks (block INTEGER PRIMARY KEY, halves BLOB NOT NULL);
+INSERT INTO vector_blocks
+SELECT place >> 3, CAST(group_concat(half, '') || zeroblob((8 - count(*)) * 2 * dimension) AS BLOB) FROM (
+    SELECT place, dimension, coalesce(vector, zeroblob(2 * dimension)) AS half
+    FROM vectors JOIN vector_spaces ON number = space ORDER BY place
+) GROUP BY place >> 3;
+CREATE TABLE vector_items (
+    place INTEGER PRIMARY KEY,
+    space INTEGER NOT NULL,
+    change INTEGER NOT NULL,
+    id TEXT,
+    ref TEXT
+);
+INSERT INTO vector_items SELECT place, space, change, id, ref FROM vectors ORDER BY place;
+DROP TABLE vectors;
+CREATE VIEW vectors AS SELECT place, space, change, id, ref, CASE WHEN id IS NOT NULL THEN (
+    SELECT substr(halves, 1 + (place & 7) * (length(halves) / 8), length(halves) / 8)
+    FROM vector_blocks WHERE block = place >> 3
+) END AS vector FROM vector_items;
+-- Twelve characters tell ids apart, and those of the windows of a document begin alike: few pages to write.
+CREATE INDEX vectors_by_id ON vector_items (space, substr(id, 5, 6) || substr(id, -6));
+CREATE INDEX vectors_by_change ON vector_items (space, change);
+CREATE INDEX vectors_free ON vector_items (space) WHERE id IS NULL;
+"""
+
+DOCUMENTS_IN_ORDER = """
+-- As with `kv`: documents that arrive together are worked on together. Their indexes hold short numbers.
+CREATE TABLE documents_in_order (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    file_path TEXT NOT NULL,
+    status TEXT NOT NULL,
+    stage TEXT NOT NULL,
+    track_id TEXT,
+    content_hash TEXT,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL,
+    data BLOB NOT NULL,
+    enabled INTEGER NOT NULL DEFAULT 1
+);
+INSERT INTO documents_in_order (
+    id, file_path, status, stage, track_id, content_hash, created_at, updated_at, data, enabled
+)
+SELECT id, file_path, status, stage, track_id, content_hash, created_at, updated_at, data, enabled
+FROM documents ORDER BY created_at, id;
+DROP TABLE documents;
+ALTER TABLE documents_in_order RENAME TO documents;
+CREATE INDEX documents_created ON documents (created_at, id);
+CREATE INDEX documents_path ON documents (file_path);
+CREATE INDEX documents_status ON documents (status);
+CREATE INDEX documents_stage ON documents (stage);
+CREATE INDEX documents_track ON documents (track_id) WHERE track_id IS NOT NULL;
+CREATE INDEX documents_hash ON documents (content_hash) WHERE content_hash IS NOT NULL;
+CREATE INDEX documents_disabled ON documents (created_at, id) WHERE enabled = 0;
+CREATE INDEX documents_updated ON documents (updated_at);
+"""
+
+TOLD_WITH_CHUNKS = """
+-- What a chunk speaks of lies with it, for a question asks a hundred chunks at once; `evidence` finds the chunks of a
+-- subject.
+ALTER TABLE chunks ADD COLUMN told BLOB NOT NULL DEFAULT '[]';
+UPDATE chunks SET told = (
+    SELECT json_group_array(
+        CASE subject % 2
+            WHEN 0 THEN (SELECT key FROM nodes WHERE id = subject / 2)
+            ELSE (
+                SELECT one.key || char(31) || two.key FROM pairs
+                JOIN nodes AS one ON one.id = a JOIN nodes AS two ON two.id = b WHERE pairs.id = subject / 2
+            )
+        END
+    ) FROM evidence WHERE evidence.chunk = chunks.id
+);
+CREATE TABLE evidence_by_subject (
+    subject INTEGER NOT NULL,
+    chunk INTEGER NOT NULL,
+    PRIMARY KEY (subject, chunk)
+) WITHOUT ROWID;
+INSERT INTO evidence_by_subject SELECT subject, chunk FROM evidence ORDER BY subject, chunk;
+DROP TABLE evidence;
+ALTER TABLE evidence_by_subject RENAME TO evidence;
+-- Moved by everything that changes the graph: rows that were read are kept under it.
+CREATE TABLE graph_version (only INTEGER PRIMARY KEY CHECK (only = 0), value INTEGER NOT NULL);
+INSERT INTO graph_version VALUES (0, random());
+"""

@@ -1,5 +1,8 @@
 """Vectors in SQLite. The truth is half-precision rows; `vector_cache` makes searching them fast.
 
+Ids are rows of `vector_items`, the vectors themselves lie in the blocks of `vector_blocks`, and `vectors` is a view of
+both (`schema.VECTORS_IN_BLOCKS`). The vector of a free slot stays until another takes its place.
+
 A search scans the cache for candidates and scores those exactly. Rows that the cache does not hold yet, such as those
 of the transaction it runs in, are all scored exactly, so what is found never depends on the state of the cache.
 """
@@ -10,7 +13,7 @@ import functools
 import logging
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -23,6 +26,7 @@ from lightrag_server.errors import DimensionMismatch, StorageCorrupt
 from lightrag_server.ports.vectors import Vector, VectorHit, VectorItem
 from lightrag_server.storages.sqlite.arrays import id_array, text_array
 from lightrag_server.storages.sqlite.database import Database
+from lightrag_server.storages.sqlite.row_cache import RowCache
 from lightrag_server.storages.sqlite.vector_cache import NOTHING, Changes, Mark, Matrix, best, cache_at
 
 VECTOR_SCHEMA = """
@@ -48,16 +52,21 @@ CREATE INDEX vectors_by_change ON vectors (space, change);
 CREATE INDEX vectors_free ON vectors (space) WHERE id IS NULL;
 """
 
-CANDIDATES_PER_HIT = 1.5
-MIN_CANDIDATES = 100
 _BATCH = 1024
 
-_UPSERT = """
-INSERT INTO vectors (place, space, change, id, ref, vector) VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT (place) DO UPDATE SET
-    change = excluded.change, id = excluded.id, ref = excluded.ref, vector = excluded.vector
-WHERE id IS NOT excluded.id OR ref IS NOT excluded.ref OR vector IS NOT excluded.vector
-"""
+BLOCK_SHIFT = 3
+BLOCK_VECTORS = 1 << BLOCK_SHIFT
+_PUT_ITEM = "INSERT OR REPLACE INTO vector_items (place, space, change, id, ref) VALUES (?, ?, ?, ?, ?)"
+_BLOCKS = "SELECT block, halves FROM vector_blocks WHERE block IN (SELECT value FROM json_each(?))"
+_PUT_BLOCK = "INSERT OR REPLACE INTO vector_blocks (block, halves) VALUES (?, ?)"
+_WITH_IDS = (
+    "space = ? AND substr(id, 5, 6) || substr(id, -6) IN"
+    " (SELECT substr(value, 5, 6) || substr(value, -6) FROM json_each(?)) AND id IN (SELECT value FROM json_each(?))"
+)
+"""As `vectors_by_id` has them; ids that look alike there are told apart."""
+
+_AT = "SELECT place, id, ref, vector FROM vectors WHERE place IN (SELECT value FROM json_each(?)) AND id IS NOT NULL"
+OBJECT_BYTES = 100
 
 log = logging.getLogger(__name__)
 Row = tuple[str, str, bytes]
@@ -77,13 +86,15 @@ class _Space:
 class SQLiteVectorStore:
     """`cache_folder` is shared by the processes of one host; everything in it may be deleted at any time."""
 
-    def __init__(self, database: Database, namespace: str, cache_folder: Path) -> None:
+    def __init__(self, database: Database, namespace: str, cache_folder: Path, rows: RowCache) -> None:
         self._database = database
+        self._rows = rows
         self._namespace = namespace
         self._cache = cache_at(cache_folder / f"{md5_hex(namespace)}.int8")
 
     async def search(self, query: Vector, top_k: int, threshold: float = -1.0) -> list[VectorHit]:
-        find = functools.partial(self._find, query=np.asarray(query, np.float32), top_k=top_k, threshold=threshold)
+        asked, kept = np.asarray(query, np.float32), self._usable_rows()
+        find = functools.partial(self._find, query=asked, top_k=top_k, threshold=threshold, kept=kept)
         if not self._database.in_transaction:
             hits = await self._database.read(functools.partial(find, needs_current_cache=True))
             if hits is not None:
@@ -98,6 +109,14 @@ class SQLiteVectorStore:
 
     async def get(self, ids: Collection[str]) -> dict[str, VectorItem]:
         return await self._database.read(lambda connection: self._get(connection, ids))
+
+    async def similarities(self, ids: Collection[str], queries: NDArray[np.float32]) -> dict[str, float]:
+        rows = self._usable_rows()
+        return await self._database.read(lambda connection: self._similarities(connection, ids, queries, rows))
+
+    def _usable_rows(self) -> RowCache | None:
+        """None inside a transaction: the version that it sees may never come to be."""
+        return None if self._database.in_transaction else self._rows
 
     async def missing(self, ids: Collection[str]) -> set[str]:
         return set(ids) - await self._database.read(lambda connection: self._slots_of(connection, ids).keys())
@@ -144,6 +163,7 @@ class SQLiteVectorStore:
         query: Vector,
         top_k: int,
         threshold: float,
+        kept: RowCache | None,
         needs_current_cache: bool = False,
     ) -> list[VectorHit] | None:
         """None when the cache should be brought up to date first."""
@@ -156,15 +176,25 @@ class SQLiteVectorStore:
                 return None
             if matrix.mark.epoch != space.mark.epoch or matrix.mark.change > space.mark.change:
                 matrix = Matrix(NOTHING, None)
-            scores = matrix.scores(query) if matrix.mark.slots else np.empty(0, np.float32)
+            scores, off = matrix.scores(query) if matrix.mark.slots else (np.empty(0, np.float32), 0.0)
         since = matrix.mark.change
         changed = _changed_slots(connection, space, since)
         scores[changed[changed < len(scores)]] = -np.inf
-        slots = best(scores, max(int(CANDIDATES_PER_HIT * top_k), MIN_CANDIDATES))
-        rows = _rows_at(connection, space, slots)
+        slots = best(scores, top_k, off, threshold)
+        rows = self._rows_at(connection, space, slots.tolist(), kept)
         if len(changed):
             rows = [*rows, *_ranked_rows(_rows_since(connection, space, since), query, top_k)]
         return _hits(rows, query, top_k, threshold)
+
+    def _rows_at(
+        self, connection: sqlite3.Connection, space: _Space, slots: Sequence[int], kept: RowCache | None
+    ) -> list[Row]:
+        def read(wanted: Collection[int]) -> dict[int, Row]:
+            rows = connection.execute(_AT, (id_array(map(space.place, wanted)),)).fetchall()
+            return {place & 0xFFFFFFFF: (id, ref, vector) for place, id, ref, vector in rows}
+
+        found = read(slots) if kept is None else kept.read(self._named("by slot", space), slots, _size_of_row, read)
+        return list(found.values())
 
     def _catch_up(self, connection: sqlite3.Connection) -> None:
         """Write what the cache lacks: by number of changed rows, not by size. Without a cache searches are slow but
@@ -193,18 +223,19 @@ class SQLiteVectorStore:
         if len(dimensions) > 1 or any(len(shape) != 1 for shape in dimensions):
             raise DimensionMismatch(f"vectors for {self._namespace!r} differ in their length")
         space = self._space_for(connection, dimensions.pop()[0])
-        slots = self._slots_of(connection, items)
-        new = [id for id in items if id not in slots]
+        halves = np.stack([item.vector for item in items.values()]).astype(np.float16)
+        vectors = {id: half.tobytes() for id, half in zip(items, halves, strict=True)}
+        stored = _stored(connection, space, items)
+        changed = [id for id, item in items.items() if id not in stored or stored[id][1:] != (item.ref, vectors[id])]
+        if not changed:
+            return
+        new = [id for id in changed if id not in stored]
+        slots = {id: slot for id, (slot, _, _) in stored.items()}
         slots.update(zip(new, _free_slots(connection, space, len(new)), strict=True))
         change = space.mark.change + 1
-        halves = np.stack([item.vector for item in items.values()]).astype(np.float16)
-        connection.executemany(
-            _UPSERT,
-            (
-                (space.place(slots[item.id]), space.number, change, item.id, item.ref, half.tobytes())
-                for item, half in zip(items.values(), halves, strict=True)
-            ),
-        )
+        rows = ((space.place(slots[id]), space.number, change, id, items[id].ref) for id in changed)
+        connection.executemany(_PUT_ITEM, rows)
+        _put_in_blocks(connection, {space.place(slots[id]): vectors[id] for id in changed})
         _advance(connection, space, max(slots.values()) + 1)
 
     def _space_for(self, connection: sqlite3.Connection, dimension: int) -> _Space:
@@ -226,17 +257,45 @@ class SQLiteVectorStore:
         space = self._space(connection)
         if space is None:
             return {}
-        sql = "SELECT id, place FROM vectors WHERE space = ? AND id IN (SELECT value FROM json_each(?))"
-        return {id: place & 0xFFFFFFFF for id, place in connection.execute(sql, (space.number, text_array(ids)))}
+        sql = f"SELECT id, place FROM vector_items WHERE {_WITH_IDS}"
+        return {id: place & 0xFFFFFFFF for id, place in connection.execute(sql, _with_ids(space, ids))}
 
     def _get(self, connection: sqlite3.Connection, ids: Collection[str]) -> dict[str, VectorItem]:
-        space = self._space(connection)
-        if space is None:
-            return {}
-        sql = "SELECT id, ref, vector FROM vectors WHERE space = ? AND id IN (SELECT value FROM json_each(?))"
-        rows = connection.execute(sql, (space.number, text_array(ids))).fetchall()
+        rows = self._rows_of(connection, ids)
         vectors = _matrix([vector for _, _, vector in rows]) if rows else ()
         return {id: VectorItem(id, ref, vector) for (id, ref, _), vector in zip(rows, vectors, strict=True)}
+
+    def _similarities(
+        self,
+        connection: sqlite3.Connection,
+        ids: Collection[str],
+        queries: NDArray[np.float32],
+        rows: RowCache | None,
+    ) -> dict[str, float]:
+        space = self._space(connection)
+        if space is None or not ids:
+            return {}
+
+        def read(wanted: Collection[str]) -> dict[str, bytes]:
+            known = {id: vector for id, _, vector in self._rows_of(connection, wanted)}
+            return {id: known.get(id, b"") for id in wanted}
+
+        vectors = read(ids) if rows is None else rows.read(self._named("by id", space), ids, _size, read)
+        found = {id: vector for id, vector in vectors.items() if vector}
+        if not found:
+            return {}
+        nearest = (_matrix(list(found.values())) @ queries.T).max(axis=1)
+        return dict(zip(found, nearest.clip(-1.0, 1.0).tolist(), strict=True))
+
+    def _named(self, kind: str, space: _Space) -> Hashable:
+        return self._database.path, self._namespace, space.mark, kind
+
+    def _rows_of(self, connection: sqlite3.Connection, ids: Collection[str]) -> list[Row]:
+        space = self._space(connection)
+        if space is None or not ids:
+            return []
+        sql = f"SELECT id, ref, vector FROM vectors WHERE {_WITH_IDS}"
+        return connection.execute(sql, _with_ids(space, ids)).fetchall()
 
     def _next(self, connection: sqlite3.Connection, above: int) -> tuple[list[VectorItem], int]:
         """A batch behind this place, and the last one's place."""
@@ -259,7 +318,7 @@ class SQLiteVectorStore:
         if space is None or not slots:
             return
         connection.executemany(
-            "UPDATE vectors SET change = ?, id = NULL, ref = NULL, vector = NULL WHERE place = ?",
+            "UPDATE vector_items SET change = ?, id = NULL, ref = NULL WHERE place = ?",
             ((space.mark.change + 1, space.place(slot)) for slot in slots.values()),
         )
         _advance(connection, space)
@@ -268,13 +327,16 @@ class SQLiteVectorStore:
         space = self._space(connection)
         if space is None:
             return 0
-        sql = "SELECT count(*) FROM vectors WHERE space = ? AND id IS NULL"
+        sql = "SELECT count(*) FROM vector_items WHERE space = ? AND id IS NULL"
         return space.mark.slots - connection.execute(sql, (space.number,)).fetchone()[0]
 
     def _clear(self, connection: sqlite3.Connection) -> None:
-        sql = "DELETE FROM vectors WHERE space IN (SELECT number FROM vector_spaces WHERE namespace = ?)"
-        connection.execute(sql, (self._namespace,))
-        connection.execute("DELETE FROM vector_spaces WHERE namespace = ?", (self._namespace,))
+        if space := self._space(connection):
+            first, end = space.place(0), (space.number + 1) << 32
+            blocks = (first >> BLOCK_SHIFT, end >> BLOCK_SHIFT)
+            connection.execute("DELETE FROM vector_blocks WHERE block >= ? AND block < ?", blocks)
+            connection.execute("DELETE FROM vector_items WHERE place >= ? AND place < ?", (first, end))
+            connection.execute("DELETE FROM vector_spaces WHERE number = ?", (space.number,))
 
     def _accepts(self, connection: sqlite3.Connection, space: _Space, dimension: int) -> bool:
         """Whether vectors are of the length stored; False also when all vectors of another length are gone."""
@@ -299,15 +361,41 @@ def _advance(connection: sqlite3.Connection, space: _Space, slots: int = 0) -> N
 
 
 def _free_slots(connection: sqlite3.Connection, space: _Space, wanted: int) -> list[int]:
-    sql = "SELECT place FROM vectors WHERE space = ? AND id IS NULL LIMIT ?"
+    sql = "SELECT place FROM vector_items WHERE space = ? AND id IS NULL LIMIT ?"
     free = [place & 0xFFFFFFFF for (place,) in connection.execute(sql, (space.number, wanted))]
     return [*free, *range(space.mark.slots, space.mark.slots + wanted - len(free))]
+
+
+def _with_ids(space: _Space, ids: Collection[str]) -> tuple[int, str, str]:
+    """The parameters of `_WITH_IDS`."""
+    wanted = text_array(ids)
+    return space.number, wanted, wanted
+
+
+def _stored(connection: sqlite3.Connection, space: _Space, ids: Collection[str]) -> dict[str, tuple[int, str, bytes]]:
+    """Slots, refs and vectors of the ids that are known."""
+    sql = f"SELECT id, place, ref, vector FROM vectors WHERE {_WITH_IDS}"
+    rows = connection.execute(sql, _with_ids(space, ids)).fetchall()
+    return {id: (place & 0xFFFFFFFF, ref, vector) for id, place, ref, vector in rows}
+
+
+def _put_in_blocks(connection: sqlite3.Connection, vectors: dict[int, bytes]) -> None:
+    """By place."""
+    blocks = {place >> BLOCK_SHIFT for place in vectors}
+    size = len(next(iter(vectors.values())))
+    whole = BLOCK_VECTORS * size
+    kept = dict(connection.execute(_BLOCKS, (id_array(blocks),)).fetchall())
+    halves = {block: bytearray(kept.get(block, b"")[:whole].ljust(whole, b"\0")) for block in blocks}
+    for place, vector in vectors.items():
+        start = place % BLOCK_VECTORS * size
+        halves[place >> BLOCK_SHIFT][start : start + size] = vector
+    connection.executemany(_PUT_BLOCK, sorted(halves.items()))
 
 
 def _changed_slots(connection: sqlite3.Connection, space: _Space, since: int) -> NDArray[np.int64]:
     if since >= space.mark.change:
         return np.empty(0, np.int64)
-    sql = "SELECT place FROM vectors WHERE space = ? AND change > ?"
+    sql = "SELECT place FROM vector_items WHERE space = ? AND change > ?"
     places = [place for (place,) in connection.execute(sql, (space.number, since))]
     return np.array(places, np.int64) & 0xFFFFFFFF
 
@@ -325,12 +413,6 @@ def _changes_from(cursor: sqlite3.Cursor, space: _Space) -> Iterator[Changes]:
         yield Changes(slots, _matrix([vector or nothing for _, vector in batch]), is_free)
 
 
-def _rows_at(connection: sqlite3.Connection, space: _Space, slots: NDArray[np.int64]) -> list[Row]:
-    places = (slots + (space.number << 32)).tolist()
-    sql = "SELECT id, ref, vector FROM vectors WHERE place IN (SELECT value FROM json_each(?)) AND id IS NOT NULL"
-    return connection.execute(sql, (id_array(places),)).fetchall()
-
-
 def _rows_since(connection: sqlite3.Connection, space: _Space, since: int) -> Iterator[Row]:
     sql = "SELECT id, ref, vector FROM vectors WHERE space = ? AND change > ? AND id IS NOT NULL"
     return connection.execute(sql, (space.number, since))
@@ -342,6 +424,14 @@ def _ranked_rows(rows: Iterator[Row], query: Vector, top_k: int) -> list[Row]:
     while batch := list(islice(rows, _BATCH)):
         kept = [row for _, row in _scored([*kept, *batch], query)[:top_k]]
     return kept
+
+
+def _size(vector: bytes) -> int:
+    return OBJECT_BYTES + len(vector)
+
+
+def _size_of_row(row: Row) -> int:
+    return 4 * OBJECT_BYTES + len(row[2])
 
 
 def _hits(rows: Sequence[Row], query: Vector, top_k: int, threshold: float) -> list[VectorHit]:
