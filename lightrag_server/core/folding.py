@@ -230,6 +230,12 @@ def without(entity: Entity, gone: Sequence[EntityContribution], rest: Rest[Entit
     )
 
 
+def keeps_any(entity: Entity, told: Sequence[EntityContribution]) -> bool:
+    """Whether a text that the entity keeps was first told by one of these contributions."""
+    chunk_ids = {c.source.chunk_id for c in told}
+    return any(f.origin.chunk_id in chunk_ids for f in (*entity.fragments, *entity.names))
+
+
 def relation_without(
     relation: Relation, gone: Sequence[RelationContribution], rest: Rest[RelationContribution]
 ) -> Relation | None:

@@ -21,6 +21,7 @@ from lightrag_server.core.folding import (
     RelationContribution,
     Rest,
     Source,
+    keeps_any,
     relation_without,
     without,
 )
@@ -72,11 +73,16 @@ class _Losing:
     def subjects(self) -> set[Subject]:
         return {*self.entities, *map(subject_of, self.relations)}
 
+    def of_lost_texts(self) -> set[Subject]:
+        """Those that lose a text that their fold keeps, or, as relations do, one that it does not tell: a fact."""
+        keys = {key for key, (entity, gone) in self.entities.items() if keeps_any(entity, gone)}
+        return keys.union(map(subject_of, self.relations))
+
 
 @dataclass(frozen=True, slots=True)
 class _Rests:
-    """What was read: by subject the first chunks that speak of it and one of each document that does, and what those
-    chunks tell."""
+    """What was read: by subject the first chunks that speak of it, where texts are lost, one of each document that
+    does, and what those chunks tell."""
 
     first: Mapping[Subject, Sequence[str]] = field(default_factory=dict[Subject, Sequence[str]])
     spokesmen: Mapping[Subject, Collection[str]] = field(default_factory=dict[Subject, Collection[str]])
@@ -110,7 +116,7 @@ async def lighter(stores: Stores, work: Refold, before: Curation, after: Curatio
     losing = await _losing(stores, work, before, after)
     done = losing.left(_Rests())
     others = losing.but(done)
-    more = others.left(await _rests(stores, others.subjects(), work))
+    more = others.left(await _rests(stores, others, work))
     return Lighter(done.entities | more.entities, done.relations | more.relations)
 
 
@@ -137,14 +143,14 @@ async def _losing(stores: Stores, work: Refold, before: Curation, after: Curatio
     )
 
 
-async def _rests(stores: Stores, subjects: Collection[Subject], work: Refold) -> _Rests:
-    told_in = await stores.graph.chunks_of(subjects)
+async def _rests(stores: Stores, losing: _Losing, work: Refold) -> _Rests:
+    told_in = await stores.graph.chunks_of(losing.subjects())
     unsettled = await stores.documents.find(Filter(stages=UNSETTLED))
     changed = {*work.lost, *work.gained}
     others = {subject: [i for i in chunk_ids if i not in changed] for subject, chunk_ids in told_in.items()}
-    chosen = await asyncio.to_thread(_chosen, others, {d.id for d in unsettled})
+    chosen = await asyncio.to_thread(_chosen, others, losing.of_lost_texts(), {d.id for d in unsettled})
     wanted = chosen.chunk_ids()
-    anyway = {i for s, chunk_ids in others.items() if s not in chosen.first for i in chunk_ids}
+    anyway = {i for s, chunk_ids in others.items() if s not in chosen.spokesmen for i in chunk_ids}
     if len(anyway | wanted) > WORTH_IT * len({i for chunk_ids in others.values() for i in chunk_ids}):
         return _Rests()
     rows = await stores.contributions.get(sorted(wanted))
@@ -153,11 +159,11 @@ async def _rests(stores: Stores, subjects: Collection[Subject], work: Refold) ->
     return await asyncio.to_thread(_read, chosen, rows, work.aliases)
 
 
-def _chosen(others: Mapping[Subject, Sequence[str]], unsettled: Set[str]) -> _Rests:
+def _chosen(others: Mapping[Subject, Sequence[str]], of_lost_texts: Set[Subject], unsettled: Set[str]) -> _Rests:
     """Of a document that is committed all chunks have one source; of another, parts of two versions may be stored."""
     places = {i: place for chunk_ids in others.values() for i in chunk_ids if (place := _place(i))}
     many = {s: ids for s, ids in others.items() if len(ids) > FIRST and places.keys() >= set(ids)}
-    first = {s: nsmallest(FIRST, chunk_ids, key=places.__getitem__) for s, chunk_ids in many.items()}
+    first = {s: nsmallest(FIRST, many[s], key=places.__getitem__) for s in of_lost_texts if s in many}
     owners = {i: i if (document := places[i][2]) in unsettled else document for ids in many.values() for i in ids}
     speakers: dict[str, str] = {}
     for chunk_id in chain(*first.values(), owners):
