@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -17,10 +17,11 @@ class Expansion:
 
 @dataclass(frozen=True, slots=True)
 class Subgraph:
-    """Relations by pair."""
+    """There may be thousands: they can be gone through once, and stores decode them meanwhile, so do that in a thread.
+    Relations by pair."""
 
-    entities: tuple[EntitySketch, ...]
-    relations: tuple[RelationSketch, ...]
+    entities: Iterator[EntitySketch]
+    relations: Iterator[RelationSketch]
     is_truncated: bool
 
 

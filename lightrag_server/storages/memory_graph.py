@@ -137,10 +137,11 @@ class MemoryGraphStore:
         space = self._cell.space
         reached = _reached(space, key, max_depth, max_nodes)
         kept = reached[:max_nodes]
-        between = sorted(pair for pair in space.relations if set(pair) <= set(kept))
+        entities = [space.entities[key] for key in kept]
+        between = [space.relations[pair] for pair in sorted(space.relations) if set(pair) <= set(kept)]
         return Subgraph(
-            tuple(entity_sketch_from_row(entity_to_row(space.entities[k])) for k in kept),
-            tuple(relation_sketch_from_row(relation_to_row(space.relations[pair])) for pair in between),
+            (entity_sketch_from_row(entity_to_row(entity)) for entity in entities),
+            (relation_sketch_from_row(relation_to_row(relation)) for relation in between),
             is_truncated=len(reached) > max_nodes,
         )
 
