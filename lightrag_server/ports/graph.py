@@ -70,8 +70,9 @@ class GraphStore(Protocol):
         """Pairs are sorted (`ids.pair_of`)."""
         ...
 
-    async def expand(self, keys: Collection[str], limit: int) -> dict[str, Expansion]:
-        """For each known key its degree and at most `limit` relations."""
+    async def expand(self, keys: Collection[str], limit: int, among: int | None = None) -> dict[str, Expansion]:
+        """For each known key its degree and at most `limit` relations, the strongest first, then by pair. With `among`
+        a store need not look at more of a key's relations than about so many, whichever they are."""
         ...
 
     async def chunks_of(self, subjects: Collection[Subject], limit: int | None = None) -> dict[Subject, list[str]]:

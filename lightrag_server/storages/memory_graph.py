@@ -35,7 +35,7 @@ class MemoryGraphStore:
         stored = self._cell.space.relations
         return {pair: stored[pair] for pair in pairs if pair in stored}
 
-    async def expand(self, keys: Collection[str], limit: int) -> dict[str, Expansion]:
+    async def expand(self, keys: Collection[str], limit: int, among: int | None = None) -> dict[str, Expansion]:
         space = self._cell.space
         edges = _edges(space)
         return {key: _expansion(edges[key], limit) for key in keys if key in space.entities}

@@ -64,6 +64,16 @@ class GraphContract:
         assert [r.pair for r in expansion.relations] == [("b", "c"), ("0", "b"), ("b", "d"), ("b", "e")]
         assert (await store.expand(["b"], 0))["b"].relations == ()
 
+    async def test_among_some_edges_the_strongest_of_those_are_given(self, store: GraphStore) -> None:
+        weights = {f"k{n}": n % 9 for n in range(60)}
+        await store.put([entity("m"), *map(entity, weights)], [relation("m", k, w) for k, w in weights.items()])
+        whole = (await store.expand(["m"], 4))["m"]
+        assert (await store.expand(["m"], 4, 60))["m"] == whole
+        some = (await store.expand(["m"], 4, 20))["m"]
+        assert some.degree == 60
+        assert len({r.pair for r in some.relations}) == 4
+        assert [r.weight for r in some.relations] == sorted((r.weight for r in some.relations), reverse=True)
+
     async def test_an_isolated_node_expands_to_nothing(self, store: GraphStore) -> None:
         await store.put([entity("a")])
         assert (await store.expand(["a"], 5))["a"].degree == 0

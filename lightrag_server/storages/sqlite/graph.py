@@ -83,14 +83,17 @@ class SQLiteGraphStore:
 
         return await self._kept("relations", pairs, _size_of_told, read)
 
-    async def expand(self, keys: Collection[str], limit: int) -> dict[str, Expansion]:
+    async def expand(self, keys: Collection[str], limit: int, among: int | None = None) -> dict[str, Expansion]:
         def read(connection: sqlite3.Connection, wanted: Collection[str]) -> dict[str, Expansion]:
             known = connection.execute(_DEGREES, (text_array(wanted),)).fetchall()
-            edges = {node: strongest(connection, node, Extent(0, limit)) for node, _, _ in known}
+            edges = {node: strongest(connection, node, Extent(0, limit), among) for node, _, _ in known}
             relations = relations_by_id(connection, {number for numbers in edges.values() for number in numbers})
             return {key: Expansion(n, tuple(relations[i] for i in edges[node])) for node, key, n in known}
 
-        return await self._kept(("expand", limit), keys, lambda around: sum(map(_size_of_told, around.relations)), read)
+        def size(around: Expansion) -> int:
+            return FRAGMENT_BYTES + sum(map(_size_of_told, around.relations))
+
+        return await self._kept(("expand", limit, among), keys, size, read)
 
     async def chunks_of(self, subjects: Collection[Subject], limit: int | None = None) -> dict[Subject, list[str]]:
         def read(connection: sqlite3.Connection, wanted: Collection[Subject]) -> dict[Subject, list[str]]:
