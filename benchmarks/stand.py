@@ -45,8 +45,8 @@ def cost(pid: int) -> Cost:
 
 
 def memory_mb(pid: int) -> int:
-    """Resident memory of the tree. What forked processes share of their own pages counts once; what they mapped of files
-    counts in each, whoever else has it."""
+    """Resident memory of the tree. What forked processes share of their own pages counts once; what they mapped of
+    files counts in each, whoever else has it."""
     own = sum(_number(Path(f"/proc/{member}/smaps_rollup"), "Pss_Anon:") for member in _family(pid)) // 1024
     return own + summed_mb(pid, "RssFile") + summed_mb(pid, "RssShmem")
 
