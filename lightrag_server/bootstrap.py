@@ -302,7 +302,7 @@ async def _open_runner(stack: AsyncExitStack, shared: _Shared, workspaces: Works
     shared.bell.open(liveness.owner, runner.wake)
     stack.callback(shared.bell.close)
     if helper:
-        helper.open(runner.wake)
+        helper.open(shared.settings, runner.wake)
         stack.push_async_callback(helper.close)
     await runner.start()
     stack.push_async_callback(runner.stop)

@@ -23,6 +23,8 @@ from dataclasses import replace
 from enum import IntEnum
 from typing import NoReturn
 
+import orjson
+
 from lightrag_server.bindings import registry as bindings
 from lightrag_server.errors import LightRAGError
 from lightrag_server.pulse import STOPPED_BY, leave_systemd
@@ -41,7 +43,8 @@ CLOSING_S = 15.0
 """Beyond the time that model calls are given to end."""
 CAN_FORK = hasattr(os, "fork") and sys.platform != "darwin"
 """What the system's own libraries hold on macOS does not survive a fork."""
-_CALL = b"!"
+CALL_BYTES = 1024
+"""More than a call is long."""
 _WORD = struct.Struct("!Bi")
 
 
@@ -94,6 +97,7 @@ class Standby:
         self._line = line
         self._silent_s = settings.server.worker_timeout_s
         self._closing_s = settings.server.stop_timeout_s + CLOSING_S
+        self._call = choice(settings)
         self._worker: int | None = None
         self._heard_at: float | None = None
         self._not_before = 0.0
@@ -115,14 +119,14 @@ class Standby:
         if self._gone.is_set() or time.monotonic() < self._not_before:
             return False
         try:
-            self._line.send(_CALL)
+            self._line.send(self._call)
         except OSError:
             return False
         self._heard_at = time.monotonic()
         return True
 
-    def open(self, ended: Callable[[], None]) -> None:
-        self._ended = ended
+    def open(self, settings: Settings, ended: Callable[[], None]) -> None:
+        self._call, self._ended = choice(settings), ended
         asyncio.get_running_loop().add_reader(self._line, self._read)
 
     async def close(self) -> None:
@@ -192,6 +196,21 @@ class Standby:
             self._heard_at = None
 
 
+def choice(settings: Settings) -> bytes:
+    """What the server found out when it opened: which models it uses where the settings leave that open."""
+    return orjson.dumps([settings.llm.binding, settings.embedding.binding]) + b"\n"
+
+
+def chosen(settings: Settings, call: bytes) -> Settings:
+    """With the models of the server: a model host that appeared since must not make vectors that it cannot compare."""
+    llm, embedding = orjson.loads(call.splitlines()[0])
+    return replace(
+        settings,
+        llm=settings.llm.model_copy(update={"binding": llm}),
+        embedding=settings.embedding.model_copy(update={"binding": embedding}),
+    )
+
+
 def _stand_by(line: socket.socket, settings: Settings) -> None:
     """Until the server has ended: make a worker for each call, one after another."""
     # Ctrl-C reaches the whole process group; the server decides when the others end
@@ -200,8 +219,8 @@ def _stand_by(line: socket.socket, settings: Settings) -> None:
     # new files are looked for when the server starts, not whenever there is work
     settings = replace(settings, server=settings.server.model_copy(update={"auto_scan_at_startup": False}))
     with suppress(ConnectionError):
-        while line.recv(len(_CALL)):
-            _tell(line, _Tag.ENDED, _worker_ended(line, settings))
+        while call := line.recv(CALL_BYTES):
+            _tell(line, _Tag.ENDED, _worker_ended(line, chosen(settings, call)))
 
 
 def _worker_ended(line: socket.socket, settings: Settings) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from lightrag_server.settings import Settings
+
 
 class Helper(Protocol):
     """Another process that works on the same queue while there is work, and is not there while there is none."""
@@ -18,8 +20,9 @@ class Helper(Protocol):
         """Have it come, unless it is there; False where it cannot."""
         ...
 
-    def open(self, ended: Callable[[], None]) -> None:
-        """From now on `ended` is called, in the running event loop, when it has ended, however it did."""
+    def open(self, settings: Settings, ended: Callable[[], None]) -> None:
+        """It is to work with the models of `settings`. From now on `ended` is called, in the running event loop, when
+        it has ended, however it did."""
         ...
 
     async def close(self) -> None:

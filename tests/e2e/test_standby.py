@@ -101,7 +101,7 @@ async def test_a_killed_worker_is_followed_by_another(tmp_path: Path, vendor: Ve
     with serving(tmp_path, vendor) as (server, client):
         killed = working_worker(server, client, vendor)
         killed.kill()
-        wait_until(lambda: worker_of(server).pid != killed.pid, 20, lambda: server.text)
+        wait_until(lambda: others(server).get(NICENESS, killed) != killed, 20, lambda: server.text)
         wait_until_idle(client, len(NAMES))
         assert server.stop() == 0, server.text
     assert not await faults(tmp_path)
