@@ -1,8 +1,8 @@
 """A process that sleeps beside the one that answers, and makes another that works on documents while there are any.
 
 It is forked before anything is open and shares its pages, so that it costs little while nothing is indexed; a worker of
-its kind is there after a few hundredths of a second, where a new interpreter would take more than a second to load what
-it needs. The three are tied by a socket: its end is how each learns that the others are gone.
+its kind is there after some tenths of a second, where a new interpreter would first take a second to load what it needs.
+The three are tied by a socket: its end is how each learns that the others are gone.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ class Standby:
         log.error("the process that works on documents gave no sign of life for %d s", self._silent_s)
         if self._worker:
             _kill(self._worker)
-            self._heard_at = time.monotonic()
+            self._worker, self._heard_at = None, time.monotonic()
         else:
             self._not_before = time.monotonic() + NOT_AGAIN_S
             self._heard_at = None
