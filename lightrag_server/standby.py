@@ -1,8 +1,8 @@
 """A process that sleeps beside the one that answers, and makes another that works on documents while there are any.
 
 It is forked before anything is open and shares its pages, so that it costs little while nothing is indexed; a worker of
-its kind is there after some tenths of a second, where a new interpreter would first take a second to load what it needs.
-The three are tied by a socket: its end is how each learns that the others are gone.
+its kind is there after some tenths of a second, where a new interpreter would take a second more to load what it
+needs. The three are tied by a socket: its end is how each learns that the others are gone.
 """
 
 from __future__ import annotations
