@@ -38,7 +38,7 @@ from lightrag_server.ports.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
-SLICE_CHUNKS = 800
+SLICE_CHUNKS = 500
 DOCUMENTS_AT_ONCE = 200
 SECONDS_BETWEEN_COMMITS = 0.3
 SECONDS_FOR_COMPANY = 10.0
