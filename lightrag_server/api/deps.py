@@ -17,12 +17,17 @@ from lightrag_server.errors import NotFound
 WORKSPACE_HEADER = "LIGHTRAG-WORKSPACE"
 
 
-def opened_app(request: Request) -> App:
+# coroutines, though they wait for nothing: FastAPI sends plain functions to a thread
+async def opened_app(request: Request) -> App:
     return request.app.state.opened
 
 
+async def current_caller(request: Request) -> Caller:
+    return caller_of(request)
+
+
 OpenedApp = Annotated[App, Depends(opened_app)]
-CurrentCaller = Annotated[Caller, Depends(caller_of)]
+CurrentCaller = Annotated[Caller, Depends(current_caller)]
 
 
 async def workspace_for(app: App, caller: Caller, name: str | None, *, will_write: bool = False) -> Workspace:

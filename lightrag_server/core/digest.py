@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from lightrag_server.core import ids
 from lightrag_server.core.records import Entity, Relation, Subject
-from lightrag_server.core.sentences import sentence_spans
+from lightrag_server.core.sentences import sentences_of
 
 MAX_DESCRIPTION_CHARS = 400
 MAX_SUMMARY_CHARS = 800
@@ -41,7 +41,7 @@ def is_long(item: Entity | Relation) -> bool:
 
 def digest(texts: Sequence[str], wanted: Sequence[str], limit: int) -> str:
     """The sentences that hold most of the wanted terms, in their order, within `limit` characters. About 0.05 ms."""
-    sentences = list(dict.fromkeys(text[a:b] for text in texts for a, b in sentence_spans(text)))
+    sentences = list(dict.fromkeys(sentence for text in texts for sentence in sentences_of(text)))
     scores = [sum(term in sentence.lower() for term in wanted) for sentence in sentences]
     order = sorted(range(len(sentences)), key=lambda n: (-scores[n] - FIRST_SENTENCE_BONUS * (n == 0), n))
     kept: list[int] = []

@@ -377,7 +377,7 @@ def relation_sketch_from_row(row: Row) -> RelationSketch:
 
 
 def _fragments_to_row(fragments: Iterable[Fragment]) -> list[list[Any]]:
-    return [[f.origin.index, f.origin.chunk_id, f.origin.ordinal, f.text] for f in fragments]
+    return [[f.origin.chunk_index, f.origin.chunk_id, f.origin.ordinal, f.text] for f in fragments]
 
 
 def _fragments_from_row(rows: Sequence[Sequence[Any]]) -> tuple[Fragment, ...]:

@@ -236,7 +236,8 @@ def fold_relation(base: Relation | None, added: Iterable[RelationContribution]) 
 def with_names(relation: Relation, names: Mapping[str, str]) -> Relation:
     """The relation with the spellings of its ends, as far as they are given by key."""
     a, b = relation.pair
-    return replace(relation, names=(names.get(a, a), names.get(b, b)))
+    told = names.get(a, a), names.get(b, b)
+    return relation if told == relation.names else replace(relation, names=told)
 
 
 def _majority(types: Counter[str]) -> str:

@@ -37,6 +37,8 @@ _DIGIT = re.compile(r"\d")
 _VOWEL = re.compile(r"[aeiouy]")
 MAX_TERM_CHARS = 64
 """Longer runs (base64, long URLs) are cut: nobody searches for their tails."""
+MAX_KNOWN_CHARS = 32
+"""Words with what sticks to them are met again and again; runs of unspaced text are not."""
 
 _ENGLISH_STOP_WORDS = (
     "a about above after again against all also am an and any are as at be because been before being below between "
@@ -61,18 +63,37 @@ _FUNCTION = re.compile(_FUNCTION_WORDS)
 
 
 def terms(text: str) -> list[str]:
-    """Terms in text order, repeated as often as the text repeats them. About 0.5 ms for 1,200 tokens."""
-    clean = _normalise(text)
+    """Terms in text order, repeated as often as the text repeats them. About 0.2 ms for 1,200 tokens of English."""
+    found: list[str] = []
+    for piece in _normalise(text).split():
+        found += _known_terms(piece) if len(piece) <= MAX_KNOWN_CHARS else _terms_of(piece)
+    return found
+
+
+def distinct_terms(text: str) -> set[str]:
+    """The terms of a text, at a fraction of the cost: a word that is repeated is looked at once."""
+    pieces = set(_normalise(text).split())
+    short = {piece for piece in pieces if len(piece) <= MAX_KNOWN_CHARS}
+    return {term for piece in pieces - short for term in _terms_of(piece)}.union(*map(_known_terms, short))
+
+
+def _terms_of(clean: str) -> list[str]:
+    """No term spans white space, so that pieces of text may be analysed each for itself."""
     found: list[str] = []
     for match in _pattern_for(clean).finditer(clean):
         kind = match.lastgroup
         if kind == "word":
-            _add_word(found, match.group())
+            found += _terms_of_word(match.group())
         elif kind == "unspaced":
-            found.extend(_pairs(match.group()))
+            found += _pairs(match.group())
         elif kind == "thousands":
             found.append(match.group().replace(",", ""))
     return found
+
+
+@lru_cache(maxsize=65_536)
+def _known_terms(piece: str) -> tuple[str, ...]:
+    return tuple(_terms_of(piece))
 
 
 def query_terms(text: str) -> list[str]:
@@ -100,20 +121,16 @@ def _pattern_for(clean: str) -> re.Pattern[str]:
     return _ASCII_TOKEN if clean.isascii() else _TOKEN
 
 
-def _add_word(found: list[str], word: str) -> None:
+def _terms_of_word(word: str) -> tuple[str, ...]:
     if word.isalpha():
-        found.append(_stem(word[:MAX_TERM_CHARS]))
-        return
+        return (_stem(word[:MAX_TERM_CHARS]),)
     parts = _JOINERS.split(word)
     if len(parts) == 1 or _is_number(parts):
-        found.append(word[:MAX_TERM_CHARS])
-        return
+        return (word[:MAX_TERM_CHARS],)
     if all(len(part) == 1 for part in parts):  # U.S.A. is USA
-        found.append("".join(parts))
-        return
-    if _DIGIT.search(word) or "_" in word:
-        found.append(word[:MAX_TERM_CHARS])
-    found.extend(_stem(part[:MAX_TERM_CHARS]) for part in parts)
+        return ("".join(parts),)
+    whole = (word[:MAX_TERM_CHARS],) if _DIGIT.search(word) or "_" in word else ()
+    return (*whole, *(_stem(part[:MAX_TERM_CHARS]) for part in parts))
 
 
 def _is_number(parts: list[str]) -> bool:
@@ -137,7 +154,6 @@ def _content_pairs(run: str) -> Iterator[str]:
     yield from clean or mixed
 
 
-@lru_cache(maxsize=32_768)
 def _stem(word: str) -> str:
     """Fold English plurals and the endings -ing, -ed and -e; both sides of a search fold alike, so a stem need
     not be a word."""

@@ -137,6 +137,7 @@ def sure_form(name: str) -> str:
     return " ".join(reading.core if _says_enough(reading.core) else reading.tokens)
 
 
+@lru_cache(maxsize=16_384)
 def compact_form(name: str) -> str:
     """Equal for all names that may differ in spacing, number or form only: the key to look near names up by."""
     compact = "".join(_singular(token) for token in _read(name).core)

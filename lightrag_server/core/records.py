@@ -1,4 +1,4 @@
-"""The values that travel between the parts. All frozen, all plain data.
+"""The values that travel between the parts. All frozen, all plain data; those made by the thousand are tuples.
 
 Positions are character offsets into `ParsedDocument.text` unless said otherwise; ends are exclusive.
 """
@@ -120,8 +120,7 @@ class ParsedDocument:
 # ----------------------------------------------------------------------------- chunks
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """A place of about 400 tokens inside a chunk: what is embedded, matched, cited and put into prompts.
 
     `start` and `end` are offsets into the document's text; `tokens` is counted once, here; `page` is where it begins.
@@ -196,17 +195,15 @@ Subject = str
 """An entity key, or both keys of a pair joined by `ids.PAIR_SEPARATOR`."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Origin:
+class Origin(NamedTuple):
     """Where a contribution comes from; ordered so that the openings of documents come first."""
 
-    index: int
+    chunk_index: int
     chunk_id: str
     ordinal: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Fragment:
+class Fragment(NamedTuple):
     """A distinct text together with the first place that says it."""
 
     origin: Origin

@@ -59,6 +59,8 @@ class Scale:
 
 def is_chinese(text: str) -> bool:
     """Han characters are a third of the letters or more; Japanese with few kana counts, too."""
+    if text.isascii():
+        return False
     letters = len(_LETTER.findall(text))
     return letters > 0 and 3 * len(_HAN.findall(text)) >= letters
 
@@ -84,6 +86,6 @@ def is_weak(question: str, passages: Sequence[Passage], scale: Scale) -> bool:
 
 def coverage(wanted: Sequence[str], texts: Sequence[str]) -> float:
     """The largest share of the terms that one text holds; a term counts the more, the fewer texts have it."""
-    held = [set(lexical.terms(text)) & set(wanted) for text in texts]
+    held = [lexical.distinct_terms(text).intersection(wanted) for text in texts]
     weight = {t: math.log(1 + (len(held) + 0.5) / (sum(t in h for h in held) + 0.5)) for t in wanted}
     return max((sum(weight[t] for t in h) for h in held), default=0.0) / sum(weight.values())

@@ -123,18 +123,22 @@ class Retrieval:
         keys = ranked({s: v for s, v in scores.items() if ids.pair_from(s) is None}, question.top_k)
         told_of = {h.ref: scores[h.ref] for h in hits.facts}
         pairs = [pair for s in ranked(told_of, question.top_k) if (pair := ids.pair_from(s))]
-        edges_each = max(LEAST_EDGES_PER_ENTITY, 2 * question.top_k // max(len(keys), 1))
-        expansions, told = await asyncio.gather(
-            self._knowledge.graph.expand(keys, edges_each), self._knowledge.graph.relations(pairs)
-        )
-        around = _by_strength(r for e in expansions.values() for r in e.relations)
-        relations = _merged([told[p] for p in pairs if p in told], around)[: question.top_k]
         shown = interleave(keys, list(dict.fromkeys(key for pair in pairs for key in pair)))[: question.top_k]
-        entities, names = await asyncio.gather(
+        entities, told, around = await asyncio.gather(
             self._knowledge.graph.entities(shown),
-            self._knowledge.graph.names({key for r in relations for key in r.pair}),
+            self._knowledge.graph.relations(pairs),
+            self._around(keys, question.top_k),
         )
+        relations = _merged([told[pair] for pair in pairs if pair in told], around)[: question.top_k]
+        names = {key: entity.name for key, entity in entities.items()}
+        names |= await self._knowledge.graph.names({key for r in relations for key in r.pair} - names.keys())
         return Related([entities[key] for key in shown if key in entities], [with_names(r, names) for r in relations])
+
+    async def _around(self, keys: Sequence[str], top_k: int) -> list[Relation]:
+        """The strongest relations of some entities."""
+        edges_each = max(LEAST_EDGES_PER_ENTITY, 2 * top_k // max(len(keys), 1))
+        expansions = await self._knowledge.graph.expand(keys, edges_each)
+        return _by_strength(r for e in expansions.values() for r in e.relations)
 
     # -- passages
 

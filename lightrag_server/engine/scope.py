@@ -32,7 +32,7 @@ from lightrag_server.ports.doc_status import DocStatusStore, Filter
 from lightrag_server.ports.graph import Expansion
 from lightrag_server.ports.kv import Row
 from lightrag_server.ports.lexical import LexicalHit
-from lightrag_server.ports.vectors import Vector, VectorHit, VectorItem
+from lightrag_server.ports.vectors import Vector, VectorHit, VectorItem, nearness
 
 FEW_CHUNKS = 400
 """So many are scored one by one; more are found by searching everything."""
@@ -54,7 +54,7 @@ class Nearest(Protocol):
 
 
 class Places(Nearest, Protocol):
-    async def get(self, ids: Collection[str]) -> dict[str, VectorItem]: ...
+    async def similarities(self, ids: Collection[str], queries: NDArray[np.float32], /) -> dict[str, float]: ...
 
 
 class Words(Protocol):
@@ -223,16 +223,16 @@ class _SomePlaces:
 
         return await _grown(search, kept, top_k, most=None)
 
-    async def get(self, ids: Collection[str]) -> dict[str, VectorItem]:
-        found = await self._inner.get(ids)
-        return {i: item for i, item in found.items() if self._scope.has_chunk(item.ref)}
+    async def similarities(self, windows: Collection[str], queries: NDArray[np.float32]) -> dict[str, float]:
+        allowed = [window for window in windows if self._scope.has_chunk(ids.window_place(window)[0])]
+        return await self._inner.similarities(allowed, queries)
 
 
 class _FewPlaces:
     """The windows of a few chunks, loaded once and scored one by one."""
 
-    def __init__(self, knowledge: Knowledge, chunk_ids: Sequence[str]) -> None:
-        self._knowledge = knowledge
+    def __init__(self, stores: Stores, chunk_ids: Sequence[str]) -> None:
+        self._stores = stores
         self._chunk_ids = chunk_ids
         self._items: dict[str, VectorItem] | None = None
         self._loading = asyncio.Lock()
@@ -241,16 +241,16 @@ class _FewPlaces:
         items = await self._loaded()
         return await asyncio.to_thread(_best, items, query, top_k, threshold) if items else []
 
-    async def get(self, ids: Collection[str]) -> dict[str, VectorItem]:
+    async def similarities(self, windows: Collection[str], queries: NDArray[np.float32]) -> dict[str, float]:
         items = await self._loaded()
-        return {i: items[i] for i in ids if i in items}
+        return {window: nearness(items[window].vector, queries) for window in windows if window in items}
 
     async def _loaded(self) -> dict[str, VectorItem]:
         async with self._loading:
             if self._items is None:
-                rows = await self._knowledge.chunks.get(self._chunk_ids)
+                rows = await self._stores.chunks.get(self._chunk_ids)
                 windows = [ids.window_id(i, n) for i, row in rows.items() for n in range(len(row["windows"]))]
-                self._items = await self._knowledge.windows.get(windows)
+                self._items = await self._stores.windows.get(windows)
         return self._items
 
 

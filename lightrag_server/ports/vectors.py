@@ -2,13 +2,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float32]
 """Shape (d,), unit length. Stores may keep half precision: a stored vector differs by at most 1e-3 per component."""
+
+
+def nearness(vector: Vector, queries: NDArray[np.float32]) -> float:
+    """The cosine similarity of a unit vector to the nearest of some, shape (n, d)."""
+    return float(np.clip((queries @ vector).max(), -1.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +25,7 @@ class VectorItem:
     vector: Vector
 
 
-@dataclass(frozen=True, slots=True)
-class VectorHit:
+class VectorHit(NamedTuple):
     """`score` is the cosine similarity, in [-1, 1]."""
 
     id: str
@@ -44,6 +48,10 @@ class VectorStore(Protocol):
 
     async def get(self, ids: Collection[str]) -> dict[str, VectorItem]:
         """Unknown ids are absent."""
+        ...
+
+    async def similarities(self, ids: Collection[str], queries: NDArray[np.float32]) -> dict[str, float]:
+        """Of each id the cosine similarity to the nearest of some vectors, shape (n, d); unknown ids are absent."""
         ...
 
     async def missing(self, ids: Collection[str]) -> set[str]: ...

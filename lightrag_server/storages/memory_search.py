@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lightrag_server.errors import DimensionMismatch
 from lightrag_server.ports.lexical import LexicalHit, LexicalItem
-from lightrag_server.ports.vectors import Vector, VectorHit, VectorItem
+from lightrag_server.ports.vectors import Vector, VectorHit, VectorItem, nearness
 from lightrag_server.storages.memory_space import Analysed, Cell
 
 SATURATION = 1.2
@@ -48,6 +49,9 @@ class MemoryVectorStore:
 
     async def get(self, ids: Collection[str]) -> dict[str, VectorItem]:
         return {i: self._items[i] for i in ids if i in self._items}
+
+    async def similarities(self, ids: Collection[str], queries: NDArray[np.float32]) -> dict[str, float]:
+        return {i: nearness(item.vector, queries) for i, item in (await self.get(ids)).items()}
 
     async def missing(self, ids: Collection[str]) -> set[str]:
         return set(ids) - self._items.keys()

@@ -37,6 +37,19 @@ class VectorsContract:
         assert np.abs(found["v3"].vector - vectors[3]).max() <= TOLERANCE
         assert await store.missing(["v3", "unknown"]) == {"unknown"}
 
+    async def test_similarities_are_to_the_nearest_query_and_leave_out_unknown_ids(self, store: VectorStore) -> None:
+        queries = np.stack([unit(1, 0, 0), unit(0, 1, 0)])
+        assert await store.similarities(["a"], queries) == {}
+        items = [
+            VectorItem("a", "r", unit(1, 1, 0)),
+            VectorItem("b", "r", unit(0, 1, 0)),
+            VectorItem("c", "r", unit(0, 0, 1)),
+        ]
+        await store.put(items)
+        assert await store.similarities([], queries) == {}
+        found = await store.similarities(["a", "b", "c", "unknown"], queries)
+        assert found == pytest.approx({"a": 0.7071, "b": 1.0, "c": 0.0}, abs=2 * TOLERANCE)
+
     async def test_search_is_by_cosine_best_first(self, store: VectorStore) -> None:
         await store.put(
             [

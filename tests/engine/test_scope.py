@@ -81,7 +81,8 @@ async def _compare(bench: Bench, seen: Knowledge, alone: Stores) -> None:
             assert np.allclose([h.score for h in hits], [h.score for h in wanted], atol=1e-5)
         listed = [h.id for h in hits]
         assert set(listed) == {h.id for h in wanted}
-        assert set(await seen.windows.get([*listed, "unknown-w0"])) == set(listed)
+        near = await seen.windows.similarities([*listed, "unknown-w0"], vector[None, :])
+        assert near == pytest.approx({h.id: h.score for h in hits}, abs=1e-5)
         for here, there in ((seen.entities, alone.entities), (seen.facts, alone.facts)):
             found = {h.ref for h in await here.search(vector, ALL)}
             assert found == {h.ref for h in await there.search(vector, ALL)}

@@ -19,7 +19,15 @@ from lightrag_server.settings.storages import SQLiteSettings
 from lightrag_server.storages.sqlite.database import Database
 from lightrag_server.storages.sqlite.dot_products import dot_products, dot_products_numpy
 from lightrag_server.storages.sqlite.schema import VECTORS_IN_BLOCKS
-from lightrag_server.storages.sqlite.vector_cache import BLOCK, best, quantised
+from lightrag_server.storages.sqlite.vector_cache import (
+    BLOCK,
+    MOST_NEARLY_EQUAL,
+    Changes,
+    Mark,
+    VectorCache,
+    best,
+    quantised,
+)
 from lightrag_server.storages.sqlite.vectors import VECTOR_SCHEMA, SQLiteVectorStore
 
 DIMENSION = 32
@@ -339,13 +347,39 @@ async def test_tasks_search_at_once_while_the_cache_is_behind(tmp_path: Path):
 
 def test_best_gives_the_largest_and_their_equals():
     scores = np.random.default_rng(0).standard_normal(50_000).astype(np.float32)
-    assert set(best(scores, 100)) == set(np.argsort(-scores)[:100])
+    assert set(best(scores, 100, 0.0, -9.0)) == set(np.argsort(-scores)[:100])
     scores[1000:1150] = 9.0
-    assert set(range(1000, 1150)) == set(best(scores, 100))
+    assert set(range(1000, 1150)) == set(best(scores, 100, 0.0, -9.0))
     scores[:] = 1.0
-    assert len(best(scores, 100)) == 400
+    assert len(best(scores, 100, 0.0, -9.0)) == 4 * 100 + MOST_NEARLY_EQUAL
     scores[5:] = -np.inf
-    assert sorted(best(scores, 100)) == [0, 1, 2, 3, 4]
+    assert sorted(best(scores, 100, 0.0, -9.0)) == [0, 1, 2, 3, 4]
+    assert best(scores, 100, 0.0, 1.1).size == 0
+
+
+@pytest.mark.parametrize(("wanted", "least"), [(1, -1.0), (40, -1.0), (40, 0.2)])
+def test_nothing_is_missed_that_rounding_moved(wanted: int, least: float) -> None:
+    true = np.random.default_rng(1).uniform(-0.5, 0.5, 20_000).astype(np.float32)
+    seen = true + np.random.default_rng(2).uniform(-0.01, 0.01, len(true)).astype(np.float32)
+    found = set(best(seen, wanted, 0.01, least).tolist())
+    nearest = np.argsort(-true)[:wanted]
+    assert found >= set(nearest[true[nearest] >= least].tolist())
+    assert len(found) < 40 * wanted + 400
+
+
+def test_scores_are_no_farther_off_than_they_say(tmp_path: Path) -> None:
+    vectors = unit_vectors(3 * BLOCK // 2, 64)
+    vectors[7, 3] = 40.0  # one component that makes the steps of its row coarse
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    cache, mark = VectorCache(tmp_path / "v.int8"), Mark(b"e" * 16, 64, len(vectors), 1)
+    with cache.exclusive() as writer:
+        writer.begin(mark)
+        writer.apply(64, Changes(np.arange(len(vectors)), vectors, np.zeros(len(vectors), bool)))
+        writer.finish(mark)
+    for query in unit_vectors(20, 64, seed=5):
+        with cache.shared() as matrix:
+            scores, off = matrix.scores(query)
+        assert np.abs(scores - vectors @ query).max() <= off < 0.05
 
 
 def test_products_are_the_same_with_and_without_simsimd():

@@ -120,12 +120,18 @@ DAMAGES: dict[str, tuple[Callable[[sqlite3.Connection], None], str]] = {
     ),
     "orphan evidence": (
         sql(
-            f"INSERT INTO chunks VALUES (999, '{NOBODY}')",
-            "INSERT INTO evidence SELECT 999, 2 * id FROM entities",
+            f"INSERT INTO chunks SELECT 999, '{NOBODY}', json_group_array(key) FROM nodes JOIN entities USING (id)",
+            "INSERT INTO evidence (subject, chunk) SELECT 2 * id, 999 FROM entities",
         ),
         "orphan-evidence",
     ),
-    "evidence gone": (sql("DELETE FROM evidence WHERE chunk = 1"), "wrong-evidence"),
+    "evidence gone": (
+        sql("UPDATE chunks SET told = '[]' WHERE id = 1", "DELETE FROM evidence WHERE chunk = 1"),
+        "wrong-evidence",
+    ),
+    "evidence gone by subject": (sql("DELETE FROM evidence WHERE chunk = 1"), "torn-evidence"),
+    "evidence gone by chunk": (sql("UPDATE chunks SET told = '[]' WHERE id = 1"), "torn-evidence"),
+    "evidence unreadable": (sql("UPDATE chunks SET told = 'none' WHERE id = 1"), "torn-evidence"),
     "vectors of passages gone": (
         sql("UPDATE vector_items SET id = NULL, ref = NULL WHERE " + IN.format("chunks")),
         "lost-passages",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from lightrag_server.core import ids
 from lightrag_server.core.chunking.fixed_token import fixed_token
@@ -58,7 +57,7 @@ def chunk_document(
                 start=piece.start,
                 end=piece.end,
                 windows=tuple(
-                    replace(window, page=_first(_pages(parsed.pages, Piece(window.start, window.end))))
+                    window._replace(page=_first(_pages(parsed.pages, Piece(window.start, window.end))))
                     for window in cut_windows(ruler, _new_text(ruler, piece, chunks), spec)
                 ),
                 headings=path_of(sections, starts, piece),

@@ -33,6 +33,7 @@ MIGRATIONS = (
     schema.KV_IN_ORDER,
     schema.VECTORS_IN_BLOCKS,
     schema.DOCUMENTS_IN_ORDER,
+    schema.TOLD_WITH_CHUNKS,
 )
 SUFFIX = ".sqlite"
 MAX_WORKSPACE_CHARS = 100

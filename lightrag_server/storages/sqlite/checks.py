@@ -45,6 +45,11 @@ _BAD_PAIRS = (
     " UNION ALL SELECT 'entity ' || name FROM entities WHERE id NOT IN (SELECT id FROM nodes)"
     f" UNION ALL SELECT 'pair ' || id FROM ({_ENDLESS})"
 )
+_WRONGLY_TOLD = (
+    "SELECT id FROM chunks LEFT JOIN (SELECT chunk, count(*) AS subjects FROM evidence GROUP BY chunk) ON chunk = id"
+    " WHERE NOT json_valid(CAST(told AS TEXT)) OR json_array_length(CAST(told AS TEXT)) <> coalesce(subjects, 0)"
+    " UNION SELECT chunk FROM evidence WHERE chunk NOT IN (SELECT id FROM chunks)"
+)
 
 
 def flaws(connection: sqlite3.Connection) -> list[Flaw]:
@@ -99,6 +104,9 @@ def _graph(connection: sqlite3.Connection) -> Iterator[Flaw]:
     torn += [f"relation {id}" for id in _unreadable(connection, _RELATIONS, relation_from_row)]
     torn += [text for (text,) in connection.execute(_BAD_PAIRS)]
     yield _flaw("torn-graph", "rows of the graph that are damaged", torn, "they go, and are folded anew")
+    wrongly_told = [f"chunk {id}" for (id,) in connection.execute(_WRONGLY_TOLD)]
+    remedy = "what they speak of is written anew"
+    yield _flaw("torn-evidence", "chunks that speak of something else than their evidence", wrongly_told, remedy)
     degrees = [name for (name,) in connection.execute(_BAD_DEGREES)]
     yield _flaw("wrong-degrees", "entities with a wrong number of relations", degrees, "they are counted again")
 
@@ -146,6 +154,10 @@ def _mend_graph(connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM relations WHERE id NOT IN (SELECT id FROM pairs WHERE weight IS NOT NULL)")
     connection.execute("UPDATE pairs SET weight = NULL WHERE id NOT IN (SELECT id FROM relations)")
     connection.execute(f"UPDATE entities SET degree = {_DEGREE} WHERE degree <> {_DEGREE}")
+    # a chunk without any is one whose evidence is found to be wrong
+    wrongly_told = id_array(id for (id,) in connection.execute(_WRONGLY_TOLD).fetchall())
+    connection.execute("DELETE FROM evidence WHERE chunk IN (SELECT value FROM json_each(?))", (wrongly_told,))
+    connection.execute("UPDATE chunks SET told = '[]' WHERE id IN (SELECT value FROM json_each(?))", (wrongly_told,))
 
 
 def _delete(connection: sqlite3.Connection, table: str, ids: Iterator[int] | Sequence[int]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Literal
 
 from lightrag_server.core.encoding import entity_from_row, from_bytes
-from lightrag_server.core.ids import PAIR_SEPARATOR, entity_key
+from lightrag_server.core.ids import entity_key
 from lightrag_server.core.records import Entity, Pair, Relation, Subject
 from lightrag_server.ports.graph import EntityFilter, Expansion, Extent, GraphCounts, Listed, Subgraph
 from lightrag_server.storages.sqlite.arrays import id_array, text_array
@@ -38,15 +38,7 @@ _SOME_CHUNKS_OF = (
     "SELECT told.value, chunk_id FROM json_each(:subjects) AS told JOIN chunks ON chunks.id IN"
     " (SELECT chunk FROM evidence WHERE subject = told.value LIMIT :limit) ORDER BY chunk_id"
 )
-# one row for each chunk: between two rows the thread has to get hold of the interpreter again
-_SUBJECTS_OF = (
-    "SELECT chunk_id, (SELECT json_group_array("
-    "CASE subject % 2 WHEN 0 THEN (SELECT key FROM nodes WHERE id = subject / 2)"
-    f" ELSE (SELECT one.key || char({ord(PAIR_SEPARATOR)}) || two.key FROM pairs JOIN nodes AS one ON one.id = a"
-    " JOIN nodes AS two ON two.id = b WHERE pairs.id = subject / 2) END"
-    ") FROM evidence WHERE evidence.chunk = chunks.id)"
-    " FROM chunks WHERE chunk_id IN (SELECT value FROM json_each(?))"
-)
+_SUBJECTS_OF = "SELECT chunk_id, told FROM chunks WHERE chunk_id IN (SELECT value FROM json_each(?))"
 _LABELS = {
     "name": "SELECT name FROM entities ORDER BY name LIMIT ?",
     "degree": "SELECT name FROM entities ORDER BY degree DESC, name LIMIT ?",

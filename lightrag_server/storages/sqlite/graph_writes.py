@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
-from lightrag_server.core.encoding import entity_to_row, relation_to_row, to_bytes
+from lightrag_server.core.encoding import entity_to_row, from_bytes, relation_to_row, to_bytes
 from lightrag_server.core.ids import pair_from
 from lightrag_server.core.records import Entity, Pair, Relation, Subject
 from lightrag_server.storages.sqlite.arrays import id_array, text_array
@@ -17,6 +18,7 @@ from lightrag_server.storages.sqlite.graph_numbers import (
     of_pair,
     pair_ids,
     split,
+    subject_ids,
 )
 
 TABLES = ("evidence", "chunks", "relations", "pairs", "entities", "nodes")
@@ -56,11 +58,18 @@ _FORGET_PAIRS = (
     " AND NOT EXISTS (SELECT 1 FROM evidence WHERE subject = 2 * pairs.id + 1)"
 )
 _ADD_CHUNKS = "INSERT INTO chunks (chunk_id) SELECT value FROM json_each(?) WHERE true ON CONFLICT DO NOTHING"
-_CHUNK_IDS = "SELECT chunk_id, id FROM chunks WHERE chunk_id IN (SELECT value FROM json_each(?))"
+_TOLD_IN = "SELECT chunk_id, id, told FROM chunks WHERE chunk_id IN (SELECT value FROM json_each(?))"
+_SET_TOLD = "UPDATE chunks SET told = ? WHERE id = ?"
 _DELETE_CHUNKS = "DELETE FROM chunks WHERE id IN (SELECT value FROM json_each(?))"
-_EVIDENCE_OF = "SELECT chunk, subject FROM evidence WHERE chunk IN (SELECT value FROM json_each(?))"
-_PUT_EVIDENCE = "INSERT INTO evidence (chunk, subject) VALUES (?, ?)"
-_DELETE_EVIDENCE = "DELETE FROM evidence WHERE chunk = ? AND subject = ?"
+_PUT_EVIDENCE = "INSERT INTO evidence (subject, chunk) VALUES (?, ?)"
+_DELETE_EVIDENCE = "DELETE FROM evidence WHERE subject = ? AND chunk = ?"
+
+
+class _Told(NamedTuple):
+    """The number of a chunk, and what it speaks of."""
+
+    chunk: int
+    subjects: set[Subject]
 
 
 class GraphWrites:
@@ -154,26 +163,32 @@ class GraphWrites:
     def _put_evidence(self, evidence: Mapping[str, Collection[Subject]], numbers: Mapping[Subject, int]) -> None:
         """Only the difference is written."""
         self._connection.execute(_ADD_CHUNKS, (text_array(sorted(evidence)),))
-        chunks = self._chunk_ids(evidence)
-        stored = self._evidence_of(chunks.values())
-        wanted = {(chunks[chunk_id], numbers[s]) for chunk_id, told in evidence.items() for s in told}
-        self._connection.executemany(_DELETE_EVIDENCE, stored - wanted)
-        self._connection.executemany(_PUT_EVIDENCE, sorted(wanted - stored))
-        self._forget(subject for _, subject in stored - wanted)
+        stored = self._told_in(evidence)
+        changed = {chunk_id: set(told) for chunk_id, told in evidence.items() if set(told) != stored[chunk_id].subjects}
+        rows = ((to_bytes(sorted(told)), stored[chunk_id].chunk) for chunk_id, told in changed.items())
+        self._connection.executemany(_SET_TOLD, rows)
+        gained = [(numbers[s], stored[i].chunk) for i, told in changed.items() for s in told - stored[i].subjects]
+        self._connection.executemany(_PUT_EVIDENCE, sorted(gained))
+        self._forget(
+            self._delete_evidence([_Told(stored[i].chunk, stored[i].subjects - t) for i, t in changed.items()])
+        )
 
     def _delete_chunks(self, chunk_ids: Collection[str]) -> set[int]:
         """Remove the evidence of chunks; return the numbers of what they spoke of."""
-        chunks = self._chunk_ids(chunk_ids).values()
-        stored = self._evidence_of(chunks)
-        self._connection.executemany(_DELETE_EVIDENCE, stored)
-        self._execute(_DELETE_CHUNKS, chunks)
-        return {subject for _, subject in stored}
+        stored = self._told_in(chunk_ids).values()
+        self._execute(_DELETE_CHUNKS, [told.chunk for told in stored])
+        return self._delete_evidence(stored)
 
-    def _chunk_ids(self, chunk_ids: Iterable[str]) -> dict[str, int]:
-        return dict(self._connection.execute(_CHUNK_IDS, (text_array(chunk_ids),)).fetchall())
+    def _delete_evidence(self, gone: Collection[_Told]) -> set[int]:
+        """Return the numbers of the subjects."""
+        numbers = subject_ids(self._connection, {subject for told in gone for subject in told.subjects})
+        rows = [(numbers[subject], told.chunk) for told in gone for subject in told.subjects]
+        self._connection.executemany(_DELETE_EVIDENCE, sorted(rows))
+        return set(numbers.values())
 
-    def _evidence_of(self, chunks: Iterable[int]) -> set[tuple[int, int]]:
-        return set(self._execute(_EVIDENCE_OF, chunks).fetchall())
+    def _told_in(self, chunk_ids: Iterable[str]) -> dict[str, _Told]:
+        rows = self._connection.execute(_TOLD_IN, (text_array(chunk_ids),)).fetchall()
+        return {chunk_id: _Told(number, set(from_bytes(told))) for chunk_id, number, told in rows}
 
     def _execute(self, statement: str, numbers: Iterable[int]) -> sqlite3.Cursor:
         return self._connection.execute(statement, (id_array(numbers),))

@@ -12,8 +12,8 @@ import asyncio
 import math
 import sqlite3
 import zlib
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 
 from lightrag_server.ports.lexical import LexicalHit, LexicalItem
@@ -43,11 +43,8 @@ _CREATE_INDEX = (
 )
 _CREATE_VOCABULARY = "CREATE VIRTUAL TABLE lexical_{number}_terms USING fts5vocab('lexical_{number}', row)"
 _FREQUENCIES = "SELECT term, doc FROM lexical_{number}_terms WHERE term IN (SELECT value FROM json_each(?))"
-_SEARCH = (
-    "SELECT items.id, items.ref, -found.rank, items.terms FROM"
-    " (SELECT rowid, rank FROM lexical_{number} WHERE lexical_{number} MATCH ? ORDER BY rank LIMIT ?) AS found"
-    " JOIN lexical_items AS items ON items.row = found.rowid"
-)
+_SEARCH = "SELECT rowid, -rank FROM lexical_{number} WHERE lexical_{number} MATCH ? ORDER BY rank LIMIT ?"
+_ITEMS = "SELECT row, id, ref, terms FROM lexical_items WHERE row IN (SELECT value FROM json_each(?))"
 _AVERAGES = "SELECT block FROM lexical_{number}_data WHERE id = 1"
 _STORED = "SELECT row, id, ref, terms FROM lexical_items WHERE namespace = ? AND id IN (SELECT value FROM json_each(?))"
 _PRESENT = "SELECT id FROM lexical_items WHERE namespace = ? AND id IN (SELECT value FROM json_each(?))"
@@ -90,10 +87,8 @@ class _Extent:
     mean_terms: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    hit: LexicalHit
-    packed: bytes
+_Candidate = tuple[int, float]
+"""The row of a place, and its score by the rarer terms."""
 
 
 class SQLiteLexicalStore:
@@ -118,8 +113,8 @@ class SQLiteLexicalStore:
             while len(found) < top_k and further:
                 required, further = [*required, further[0]], further[1:]
                 found = _candidates(connection, number, required, top_k)
-            hits = _with_common(found, {term: frequencies[term] for term in further}, extent)
-            return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:top_k]
+            common = _weights({term: frequencies[term] for term in further}, extent)
+            return _best(connection, found, common, extent, top_k)
 
         return await self._database.read(read)
 
@@ -265,19 +260,37 @@ class _CommonTerms:
 
 
 def _candidates(connection: sqlite3.Connection, number: int, required: Sequence[str], top_k: int) -> list[_Candidate]:
+    """Best first."""
     if not required:
         return []
-    rows = connection.execute(_SEARCH.format(number=number), (_any_of(required), top_k + SPARE_HITS))
-    return [_Candidate(LexicalHit(id_, ref, score), packed) for id_, ref, score, packed in rows]
+    return connection.execute(_SEARCH.format(number=number), (_any_of(required), top_k + SPARE_HITS)).fetchall()
 
 
-def _with_common(found: Iterable[_Candidate], common: Mapping[str, int], extent: _Extent) -> list[LexicalHit]:
-    """The hits with what the common terms add to their scores."""
+def _best(
+    connection: sqlite3.Connection,
+    found: Sequence[_Candidate],
+    common: Mapping[bytes, float],
+    extent: _Extent,
+    top_k: int,
+) -> list[LexicalHit]:
+    """The hits with what the common terms add to their scores. Only places that these may lift so far are read."""
+    most = (K1 + 1) * sum(common.values())
+    hits: list[LexicalHit] = []
+    for start in range(0, len(found), top_k):
+        if len(hits) == top_k and found[start][1] + most < hits[-1].score:
+            break
+        scores = dict(found[start : start + top_k])
+        for row, id_, ref, packed in connection.execute(_ITEMS, (id_array(scores),)).fetchall():
+            lifted = scores[row] + (_bm25(packed, common, extent) if common else 0.0)
+            hits.append(LexicalHit(id_, ref, lifted))
+        hits = sorted(hits, key=lambda hit: (-hit.score, hit.id))[:top_k]
+    return hits
+
+
+def _weights(common: Mapping[str, int], extent: _Extent) -> dict[bytes, float]:
+    """By term, as it stands between others; without those that tell next to nothing."""
     given = {f" {term} ".encode(): _weight(places, extent) for term, places in common.items()}
-    weights = {term: weight for term, weight in given.items() if weight > LEAST_WEIGHT}
-    if not weights:
-        return [candidate.hit for candidate in found]
-    return [replace(c.hit, score=c.hit.score + _bm25(c.packed, weights, extent)) for c in found]
+    return {term: weight for term, weight in given.items() if weight > LEAST_WEIGHT}
 
 
 def _weight(places: int, extent: _Extent) -> float:

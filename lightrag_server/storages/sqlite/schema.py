@@ -153,3 +153,31 @@ CREATE INDEX documents_hash ON documents (content_hash) WHERE content_hash IS NO
 CREATE INDEX documents_disabled ON documents (created_at, id) WHERE enabled = 0;
 CREATE INDEX documents_updated ON documents (updated_at);
 """
+
+TOLD_WITH_CHUNKS = """
+-- What a chunk speaks of lies with it, for a question asks a hundred chunks at once; `evidence` finds the chunks of a
+-- subject.
+ALTER TABLE chunks ADD COLUMN told BLOB NOT NULL DEFAULT '[]';
+UPDATE chunks SET told = (
+    SELECT json_group_array(
+        CASE subject % 2
+            WHEN 0 THEN (SELECT key FROM nodes WHERE id = subject / 2)
+            ELSE (
+                SELECT one.key || char(31) || two.key FROM pairs
+                JOIN nodes AS one ON one.id = a JOIN nodes AS two ON two.id = b WHERE pairs.id = subject / 2
+            )
+        END
+    ) FROM evidence WHERE evidence.chunk = chunks.id
+);
+CREATE TABLE evidence_by_subject (
+    subject INTEGER NOT NULL,
+    chunk INTEGER NOT NULL,
+    PRIMARY KEY (subject, chunk)
+) WITHOUT ROWID;
+INSERT INTO evidence_by_subject SELECT subject, chunk FROM evidence ORDER BY subject, chunk;
+DROP TABLE evidence;
+ALTER TABLE evidence_by_subject RENAME TO evidence;
+-- Moved by everything that changes the graph: rows that were read are kept under it.
+CREATE TABLE graph_version (only INTEGER PRIMARY KEY CHECK (only = 0), value INTEGER NOT NULL);
+INSERT INTO graph_version VALUES (0, random());
+"""

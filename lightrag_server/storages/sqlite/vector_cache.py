@@ -11,6 +11,7 @@ names the boot it was written in, and after a restart of the machine the file is
 from __future__ import annotations
 
 import functools
+import math
 import mmap
 import os
 import struct
@@ -29,6 +30,10 @@ from lightrag_server.storages.sqlite.dot_products import dot_products
 
 BLOCK = 4096
 MAX_MAPPED_FILES = 64
+DEVIATIONS = 6
+"""Rounding to eight bits puts each component of two unit vectors off by up to half a step, evenly spread; so many
+standard deviations of what that comes to in a product are never seen."""
+MOST_NEARLY_EQUAL = 300
 _HEADER_BYTES = 4096
 _SCALE_BYTES = 4
 _SMALLEST_SCALE = np.float32(1e-30)
@@ -69,17 +74,19 @@ class Matrix:
     mark: Mark
     mapped: mmap.mmap | None
 
-    def scores(self, query: Floats) -> Floats:
-        """Approximate cosine similarities by slot; minus infinity for free slots."""
+    def scores(self, query: Floats) -> tuple[Floats, float]:
+        """Approximate cosine similarities by slot, minus infinity for free slots; and how far off they may be."""
         result = np.empty(self.mark.slots, np.float32)
         codes, scales = quantised(query[None, :])
+        coarsest = 0.0
         for first in range(0, self.mark.slots, BLOCK):
             part = result[first : first + BLOCK]
             rows, row_scales = self._block(first, len(part))
             np.multiply(dot_products(codes, rows), row_scales, out=part, casting="unsafe")
             part[row_scales == 0] = -np.inf
+            coarsest = max(coarsest, float(row_scales.max()))
         result *= scales[0]
-        return result
+        return result, DEVIATIONS * math.hypot(float(scales[0]), coarsest) / math.sqrt(12)
 
     def holds(self, changes: Changes) -> bool:
         """Whether the rows are those of these slots."""
@@ -197,16 +204,17 @@ def quantised(vectors: Floats) -> tuple[NDArray[np.int8], Floats]:
     return np.rint(vectors / scales[:, None]).astype(np.int8), scales
 
 
-def best(scores: Floats, wanted: int) -> Slots:
-    """Slots of the `wanted` largest finite scores, unordered; equals of the last come too, up to 4 times `wanted`."""
-    if not len(scores):
+def best(scores: Floats, wanted: int, off: float, least: float) -> Slots:
+    """Slots, unordered, of all that may be among the `wanted` largest scores of `least` or more when each may be `off`
+    its true value; of too many that are nearly equal, those that look best."""
+    if not len(scores) or not wanted:
         return np.empty(0, np.int64)
     bound = _nth_largest(scores[::16], wanted)  # of a sample: never above that of the whole, and cheap
-    slots = np.flatnonzero(scores >= bound)
-    slots = slots[scores[slots] >= _nth_largest(scores[slots], wanted)]
+    slots = np.flatnonzero(scores >= max(bound - 2 * off, least - off))
+    slots = slots[scores[slots] >= _nth_largest(scores[slots], wanted) - 2 * off]
     slots = slots[np.isfinite(scores[slots])]
-    if len(slots) > 4 * wanted:
-        slots = slots[np.argsort(-scores[slots], kind="stable")[: 4 * wanted]]
+    if len(slots) > (most := 4 * wanted + MOST_NEARLY_EQUAL):
+        slots = slots[np.argsort(-scores[slots], kind="stable")[:most]]
     return slots
 
 

@@ -52,8 +52,6 @@ CREATE INDEX vectors_by_change ON vectors (space, change);
 CREATE INDEX vectors_free ON vectors (space) WHERE id IS NULL;
 """
 
-CANDIDATES_PER_HIT = 1.5
-MIN_CANDIDATES = 100
 _BATCH = 1024
 
 BLOCK_SHIFT = 3
@@ -107,6 +105,9 @@ class SQLiteVectorStore:
 
     async def get(self, ids: Collection[str]) -> dict[str, VectorItem]:
         return await self._database.read(lambda connection: self._get(connection, ids))
+
+    async def similarities(self, ids: Collection[str], queries: NDArray[np.float32]) -> dict[str, float]:
+        return await self._database.read(lambda connection: self._similarities(connection, ids, queries))
 
     async def missing(self, ids: Collection[str]) -> set[str]:
         return set(ids) - await self._database.read(lambda connection: self._slots_of(connection, ids).keys())
@@ -165,11 +166,11 @@ class SQLiteVectorStore:
                 return None
             if matrix.mark.epoch != space.mark.epoch or matrix.mark.change > space.mark.change:
                 matrix = Matrix(NOTHING, None)
-            scores = matrix.scores(query) if matrix.mark.slots else np.empty(0, np.float32)
+            scores, off = matrix.scores(query) if matrix.mark.slots else (np.empty(0, np.float32), 0.0)
         since = matrix.mark.change
         changed = _changed_slots(connection, space, since)
         scores[changed[changed < len(scores)]] = -np.inf
-        slots = best(scores, max(int(CANDIDATES_PER_HIT * top_k), MIN_CANDIDATES))
+        slots = best(scores, top_k, off, threshold)
         rows = _rows_at(connection, space, slots)
         if len(changed):
             rows = [*rows, *_ranked_rows(_rows_since(connection, space, since), query, top_k)]
@@ -239,12 +240,24 @@ class SQLiteVectorStore:
         return {id: place & 0xFFFFFFFF for id, place in _with_ids(connection, space, ids, "place")}
 
     def _get(self, connection: sqlite3.Connection, ids: Collection[str]) -> dict[str, VectorItem]:
-        space = self._space(connection)
-        if space is None:
-            return {}
-        rows = _with_ids(connection, space, ids, "ref, vector")
+        rows = self._rows_of(connection, ids)
         vectors = _matrix([vector for _, _, vector in rows]) if rows else ()
         return {id: VectorItem(id, ref, vector) for (id, ref, _), vector in zip(rows, vectors, strict=True)}
+
+    def _similarities(
+        self, connection: sqlite3.Connection, ids: Collection[str], queries: NDArray[np.float32]
+    ) -> dict[str, float]:
+        rows = self._rows_of(connection, ids)
+        if not rows:
+            return {}
+        nearest = (_matrix([vector for _, _, vector in rows]) @ queries.T).max(axis=1)
+        return dict(zip([id for id, _, _ in rows], nearest.clip(-1.0, 1.0).tolist(), strict=True))
+
+    def _rows_of(self, connection: sqlite3.Connection, ids: Collection[str]) -> list[Row]:
+        space = self._space(connection)
+        if space is None or not ids:
+            return []
+        return _with_ids(connection, space, ids, "ref, vector")
 
     def _next(self, connection: sqlite3.Connection, above: int) -> tuple[list[VectorItem], int]:
         """A batch behind this place, and the last one's place."""
