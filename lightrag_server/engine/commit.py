@@ -38,10 +38,10 @@ from lightrag_server.ports.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
-SLICE_CHUNKS = 800
+SLICE_CHUNKS = 500
 DOCUMENTS_AT_ONCE = 200
 SECONDS_BETWEEN_COMMITS = 0.3
-SECONDS_FOR_COMPANY = 20.0
+SECONDS_FOR_COMPANY = 10.0
 """Documents that others follow are committed with them: what they share, the entities that are told of everywhere and
 the pages of tables and indexes, is then folded and written once for all of them."""
 LOOK_S = 0.2

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Collection, Hashable, Iterator, Seque
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from lightrag_server.core.ids import md5_hex
 from lightrag_server.errors import DimensionMismatch, StorageCorrupt
 from lightrag_server.ports.vectors import Vector, VectorHit, VectorItem
-from lightrag_server.storages.sqlite.arrays import id_array, text_array
+from lightrag_server.storages.sqlite.arrays import check_ids, id_array, text_array
 from lightrag_server.storages.sqlite.database import Database
 from lightrag_server.storages.sqlite.row_cache import RowCache
 from lightrag_server.storages.sqlite.vector_cache import NOTHING, Changes, Mark, Matrix, best, cache_at
@@ -59,11 +60,11 @@ BLOCK_VECTORS = 1 << BLOCK_SHIFT
 _PUT_ITEM = "INSERT OR REPLACE INTO vector_items (place, space, change, id, ref) VALUES (?, ?, ?, ?, ?)"
 _BLOCKS = "SELECT block, halves FROM vector_blocks WHERE block IN (SELECT value FROM json_each(?))"
 _PUT_BLOCK = "INSERT OR REPLACE INTO vector_blocks (block, halves) VALUES (?, ?)"
-_WITH_IDS = (
-    "space = ? AND substr(id, 5, 6) || substr(id, -6) IN"
-    " (SELECT substr(value, 5, 6) || substr(value, -6) FROM json_each(?)) AND id IN (SELECT value FROM json_each(?))"
+_ALIKE = (
+    "SELECT id, {columns} FROM vectors"
+    " WHERE space = ? AND substr(id, 5, 6) || substr(id, -6) IN (SELECT value FROM json_each(?))"
 )
-"""As `vectors_by_id` has them; ids that look alike there are told apart."""
+"""By what `vectors_by_id` keeps of ids: other ids may look alike there."""
 
 _AT = "SELECT place, id, ref, vector FROM vectors WHERE place IN (SELECT value FROM json_each(?)) AND id IS NOT NULL"
 OBJECT_BYTES = 100
@@ -104,6 +105,7 @@ class SQLiteVectorStore:
 
     async def put(self, items: Sequence[VectorItem]) -> None:
         latest = {item.id: item for item in items}
+        check_ids(latest)
         if latest:
             await self._database.write(lambda connection: self._put(connection, latest))
 
@@ -257,8 +259,7 @@ class SQLiteVectorStore:
         space = self._space(connection)
         if space is None:
             return {}
-        sql = f"SELECT id, place FROM vector_items WHERE {_WITH_IDS}"
-        return {id: place & 0xFFFFFFFF for id, place in connection.execute(sql, _with_ids(space, ids))}
+        return {id: place & 0xFFFFFFFF for id, place in _with_ids(connection, space, ids, "place")}
 
     def _get(self, connection: sqlite3.Connection, ids: Collection[str]) -> dict[str, VectorItem]:
         rows = self._rows_of(connection, ids)
@@ -294,8 +295,7 @@ class SQLiteVectorStore:
         space = self._space(connection)
         if space is None or not ids:
             return []
-        sql = f"SELECT id, ref, vector FROM vectors WHERE {_WITH_IDS}"
-        return connection.execute(sql, _with_ids(space, ids)).fetchall()
+        return _with_ids(connection, space, ids, "ref, vector")
 
     def _next(self, connection: sqlite3.Connection, above: int) -> tuple[list[VectorItem], int]:
         """A batch behind this place, and the last one's place."""
@@ -366,16 +366,19 @@ def _free_slots(connection: sqlite3.Connection, space: _Space, wanted: int) -> l
     return [*free, *range(space.mark.slots, space.mark.slots + wanted - len(free))]
 
 
-def _with_ids(space: _Space, ids: Collection[str]) -> tuple[int, str, str]:
-    """The parameters of `_WITH_IDS`."""
-    wanted = text_array(ids)
-    return space.number, wanted, wanted
+def _with_ids(
+    connection: sqlite3.Connection, space: _Space, ids: Collection[str], columns: str
+) -> list[tuple[Any, ...]]:
+    """The id and the columns of those that are known."""
+    wanted = set(ids)
+    kept = text_array(id[4:10] + id[-6:] for id in wanted)
+    rows = connection.execute(_ALIKE.format(columns=columns), (space.number, kept)).fetchall()
+    return [row for row in rows if row[0] in wanted]
 
 
 def _stored(connection: sqlite3.Connection, space: _Space, ids: Collection[str]) -> dict[str, tuple[int, str, bytes]]:
     """Slots, refs and vectors of the ids that are known."""
-    sql = f"SELECT id, place, ref, vector FROM vectors WHERE {_WITH_IDS}"
-    rows = connection.execute(sql, _with_ids(space, ids)).fetchall()
+    rows = _with_ids(connection, space, ids, "place, ref, vector")
     return {id: (place & 0xFFFFFFFF, ref, vector) for id, place, ref, vector in rows}
 
 
