@@ -65,9 +65,12 @@ class _Losing:
         return Lighter({k: e for k, e in entities if e}, {p: r for p, r in relations if r})
 
     def but(self, done: Lighter) -> _Losing:
+        """The others, without those of which nothing stays."""
+        entities = {k: (e, gone) for k, (e, gone) in self.entities.items() if len(gone) < e.mentions}
+        relations = {p: (r, gone) for p, (r, gone) in self.relations.items() if len(gone) < r.mentions}
         return _Losing(
-            {key: losing for key, losing in self.entities.items() if key not in done.entities},
-            {pair: losing for pair, losing in self.relations.items() if pair not in done.relations},
+            {key: losing for key, losing in entities.items() if key not in done.entities},
+            {pair: losing for pair, losing in relations.items() if pair not in done.relations},
         )
 
     def subjects(self) -> set[Subject]:
@@ -116,18 +119,14 @@ async def lighter(stores: Stores, work: Refold, before: Curation, after: Curatio
     losing = await _losing(stores, work, before, after)
     done = losing.left(_Rests())
     others = losing.but(done)
+    if not others.subjects():
+        return done
     more = others.left(await _rests(stores, others, work))
     return Lighter(done.entities | more.entities, done.relations | more.relations)
 
 
 async def _losing(stores: Stores, work: Refold, before: Curation, after: Curation) -> _Losing:
-    pairs = [
-        pair
-        for subject in work.losing
-        if (pair := pair_from(subject))
-        and before.relations.get(pair) == after.relations.get(pair)
-        and not any(map(after.is_deleted, pair))
-    ]
+    pairs = [p for s in work.losing if (p := pair_from(s)) and not any(map(after.is_deleted, p))]
     keys = [
         subject
         for subject in work.losing
@@ -135,7 +134,10 @@ async def _losing(stores: Stores, work: Refold, before: Curation, after: Curatio
         and before.name_of(subject) == after.name_of(subject)
         and not after.is_deleted(subject)
     ]
-    entities, relations = await asyncio.gather(stores.graph.entities(keys), stores.graph.relations(pairs))
+    # an edit has all chunks tell anew of the relations that it touches
+    entities, relations = await asyncio.gather(
+        stores.graph.entities(keys), stores.graph.relations([] if work.curated else pairs)
+    )
     lost_by_key, lost_by_pair = refold.lost_by_subject(work.lost.values())
     return _Losing(
         {k: (f, lost_by_key.get(k, [])) for k, stored in entities.items() if (f := folded_entity(stored))},

@@ -64,8 +64,13 @@ def test_one_version_alone_keeps_to_its_room_and_a_large_read_is_not_kept() -> N
         rows.read("v1", [n], len, asked)
         assert rows.bytes <= 100
     before = rows.bytes
+    assert before > 0
     assert len(rows.read("v1", range(MOST_KEYS + 1), len, asked)) == MOST_KEYS + 1
     assert rows.bytes == before
+    rows.forget()
+    asked.keys.clear()
+    rows.read("v1", [199], len, asked)
+    assert (asked.keys, rows.bytes) == ([199], len("row 199"))
 
 
 def test_many_threads_find_what_is_there() -> None:

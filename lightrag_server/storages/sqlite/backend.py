@@ -134,6 +134,7 @@ class SQLiteBackend:
         database = self._database(workspace)
         if not await asyncio.to_thread(database.path.exists):
             return []
+        self._rows.forget()
         found = await database.read(checks.flaws)
         if all(flaw.can_mend for flaw in found):
             found += await self._flaws_of_searches(workspace)
