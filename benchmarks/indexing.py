@@ -47,7 +47,7 @@ def main() -> None:
                 marks.append(stand.cost(server.process.pid))
                 chunks.append(stand.chunk_count(client))
             stats = {key: value - before[0][key] for key, value in vendor.stats().items() if isinstance(value, int)}
-            own, peak = (stand.memory_mb(server.process.pid, field) for field in ("RssAnon", "VmHWM"))
+            own, peak = (stand.summed_mb(server.process.pid, field) for field in ("RssAnon", "VmHWM"))
             assert server.stop() == 0
     report(marks, chunks, stats, (own, peak), wanted.latency)
 

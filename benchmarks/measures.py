@@ -109,7 +109,7 @@ def index(
     after = vendor.stats()
     calls, tokens = after["chat"] - before["chat"], after["chat_tokens"] - before["chat_tokens"]
     spent = tuple(later - earlier for earlier, later in pairwise(marks))
-    return Indexed(sum(chunks), spent, tuple(chunks), calls, tokens, stand.memory_mb(running.pid, "VmHWM"))
+    return Indexed(sum(chunks), spent, tuple(chunks), calls, tokens, stand.summed_mb(running.pid, "VmHWM"))
 
 
 def insert(client: httpx.Client, texts: Sequence[str], first: int) -> None:

@@ -41,7 +41,7 @@ def main() -> None:
         fill(client, texts)
         rows = [row for mode in MODES for row in measured(server, client, texts, mode, wanted)]
         chunks, pid = stand.chunk_count(client), server.process.pid
-        own, mapped = stand.memory_mb(pid, "RssAnon"), stand.memory_mb(pid, "RssFile")
+        own, mapped = stand.summed_mb(pid, "RssAnon"), stand.summed_mb(pid, "RssFile")
     print(f"{chunks} chunks, {len(texts.names)} names, memory {own} MB of its own and {mapped} MB of mapped files\n")
     stand.table(("mode", "clients", "p50 ms", "p95 ms", "CPU ms", "per second", "kB of context"), rows)
 

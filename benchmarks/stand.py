@@ -44,9 +44,17 @@ def cost(pid: int) -> Cost:
     )
 
 
-def memory_mb(pid: int, field: str = "VmRSS") -> int:
-    """Resident memory of the tree, pages of files that processes share counted in each; `VmHWM` for the peaks."""
-    return sum(_status_kb(member, field) for member in _family(pid)) // 1024
+def memory_mb(pid: int) -> int:
+    """Resident memory of the tree. What forked processes share of their own pages counts once; what they mapped of
+    files counts in each, whoever else has it."""
+    own = sum(_number(Path(f"/proc/{member}/smaps_rollup"), "Pss_Anon:") for member in _family(pid)) // 1024
+    return own + summed_mb(pid, "RssFile") + summed_mb(pid, "RssShmem")
+
+
+def summed_mb(pid: int, field: str) -> int:
+    """RssAnon, RssFile or VmHWM, the peak, of the tree: pages that processes share count in each, and peaks as if they
+    came together."""
+    return sum(_number(Path(f"/proc/{member}/status"), f"{field}:") for member in _family(pid)) // 1024
 
 
 def _family(pid: int) -> list[int]:
@@ -65,10 +73,6 @@ def _cpu_s(pid: int) -> float:
 
 def _written(pid: int) -> int:
     return _number(Path(f"/proc/{pid}/io"), "write_bytes:")
-
-
-def _status_kb(pid: int, field: str) -> int:
-    return _number(Path(f"/proc/{pid}/status"), f"{field}:")
 
 
 def _number(path: Path, label: str) -> int:

@@ -64,7 +64,7 @@ def started(
         health = time.perf_counter() - start
         time.sleep(REST_S)
         pid = server.process.pid
-        figures = stand.cost(pid).cpu_s, stand.memory_mb(pid), stand.memory_mb(pid, "RssAnon")
+        figures = stand.cost(pid).cpu_s, stand.memory_mb(pid), stand.summed_mb(pid, "RssAnon")
         first = ask(server.client(), question) if question else 0.0
         server.stop()
         return health, first, *figures

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from lightrag_server.ports.vectors import VectorItem
 from lightrag_server.settings.storages import SQLiteSettings
 from lightrag_server.storages.sqlite.database import Database
+from lightrag_server.storages.sqlite.row_cache import RowCache
 from lightrag_server.storages.sqlite.vectors import VECTOR_SCHEMA, SQLiteVectorStore
 
 Floats = NDArray[np.float32]
@@ -72,7 +73,7 @@ def resident_mb(field: str) -> int:
 
 async def measure_search(folder: Path, name: str, vectors: Floats, threads: ThreadPoolExecutor) -> None:
     database = Database(folder / f"{name}.sqlite", [VECTOR_SCHEMA], SQLiteSettings(synchronous="NORMAL"), threads)
-    store = SQLiteVectorStore(database, "bench", folder / name)
+    store = SQLiteVectorStore(database, "bench", folder / name, RowCache(0))
     await fill(store, vectors)
     rng = np.random.default_rng(1)
     noise = rng.standard_normal((QUESTIONS, vectors.shape[1]), dtype=np.float32) / np.sqrt(vectors.shape[1])
@@ -101,7 +102,7 @@ async def measure_search(folder: Path, name: str, vectors: Floats, threads: Thre
 
 async def measure_put(folder: Path, threads: ThreadPoolExecutor) -> None:
     database = Database(folder / "put.sqlite", [VECTOR_SCHEMA], SQLiteSettings(), threads)
-    store = SQLiteVectorStore(database, "bench", folder / "put")
+    store = SQLiteVectorStore(database, "bench", folder / "put", RowCache(0))
     vectors = random_vectors(np.random.default_rng(2), 2000, 1024)
     items = [VectorItem(f"chunk-{i:032}", f"chunk-{i:032}", vector) for i, vector in enumerate(vectors)]
     await store.put(items[:1000])

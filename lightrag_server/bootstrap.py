@@ -67,6 +67,7 @@ from lightrag_server.errors import ConfigError, InvalidInput
 from lightrag_server.jobs.bell import Bell
 from lightrag_server.jobs.handlers import Handlers
 from lightrag_server.jobs.heart import Heart
+from lightrag_server.jobs.helper import Helper
 from lightrag_server.jobs.liveness import Liveness
 from lightrag_server.jobs.reconcile import Reconcile
 from lightrag_server.jobs.runner import Runner
@@ -98,12 +99,14 @@ class Duty(Enum):
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """Everything that is open. `notices` are sentences for the start banner; `llm` is None where answers are quoted."""
+    """Everything that is open. `notices` are sentences for the start banner; `llm` is None where answers are quoted,
+    `runner` where other processes carry out the jobs."""
 
     settings: Settings
     workspaces: Workspaces
     access: Access
     queue: JobQueue
+    runner: Runner | None
     bell: Bell
     llm: Counting | None
     vision: Counting | None
@@ -146,8 +149,11 @@ class _Shared:
 
 
 @asynccontextmanager
-async def open_app(settings: Settings, clock: Clock = utc_now, *, duty: Duty = Duty.EVERYTHING) -> AsyncGenerator[App]:
-    """Open everything, start the runner where jobs are part of the duty, and close both at the end.
+async def open_app(
+    settings: Settings, clock: Clock = utc_now, *, duty: Duty = Duty.EVERYTHING, helper: Helper | None = None
+) -> AsyncGenerator[App]:
+    """Open everything, start the runner where jobs are part of the duty, and close both at the end. With a `helper` the
+    runner has that do the jobs that it can.
 
     Raises `ConfigError` for settings that cannot work and `DimensionMismatch` when the data of the default workspace
     was embedded by another model.
@@ -161,13 +167,16 @@ async def open_app(settings: Settings, clock: Clock = utc_now, *, duty: Duty = D
             open_telemetry(settings.server.working_dir / METRICS_FOLDER, settings.telemetry)
         )
         access = await stack.enter_async_context(open_access(settings, clock))
-        shared = await _open_shared(stack, settings, clock, telemetry, duty)
+        shared = await _open_shared(
+            stack, settings, clock, telemetry, is_answering=duty is Duty.REQUESTS or helper is not None
+        )
         sampler = await _open_sampler(stack, shared)
         workspaces = _workspaces(shared)
         default = await workspaces.named(settings.server.workspace, will_write=duty is not Duty.READING)
         await check_embedding(default.stores, shared.embedder, settings.embedding.dimension)
+        runner = None
         if duty is Duty.EVERYTHING:
-            await _open_runner(stack, shared, workspaces)
+            runner = await _open_runner(stack, shared, workspaces, helper)
             if settings.server.auto_scan_at_startup:
                 await default.intake.scan()
         yield App(
@@ -175,6 +184,7 @@ async def open_app(settings: Settings, clock: Clock = utc_now, *, duty: Duty = D
             workspaces=workspaces,
             access=access,
             queue=shared.queue,
+            runner=runner,
             bell=shared.bell,
             llm=shared.llm,
             vision=shared.vision,
@@ -189,12 +199,13 @@ async def open_app(settings: Settings, clock: Clock = utc_now, *, duty: Duty = D
 
 
 async def _open_shared(
-    stack: AsyncExitStack, settings: Settings, clock: Clock, telemetry: Telemetry, duty: Duty
+    stack: AsyncExitStack, settings: Settings, clock: Clock, telemetry: Telemetry, *, is_answering: bool
 ) -> _Shared:
-    """Stores, queue and models, in the order in which they need one another; the stack closes them."""
+    """Stores, queue and models, in the order in which they need one another; the stack closes them. `is_answering`:
+    another process does the jobs."""
     kept = await stack.enter_async_context(open_kept(settings, clock))
     # questions alone need one process, and do not stand back
-    compute = Compute(1, niceness=0) if duty is Duty.REQUESTS else Compute(settings.ingest.cpu_workers)
+    compute = Compute(1, niceness=0) if is_answering else Compute(settings.ingest.cpu_workers)
     stack.push_async_callback(compute.close)
     limits = _vendor_limits(settings)
     stack.callback(limits.close)
@@ -263,7 +274,7 @@ def _slots(model: Counting | BatchedEmbedder | SteadyReranker) -> Slots:
     return Slots(counts.running, counts.queued, counts.limit, counts.current_limit)
 
 
-async def _open_runner(stack: AsyncExitStack, shared: _Shared, workspaces: Workspaces) -> None:
+async def _open_runner(stack: AsyncExitStack, shared: _Shared, workspaces: Workspaces, helper: Helper | None) -> Runner:
     """The worker of this process; the stack stops it before anything that it works on is closed."""
     liveness = Liveness(shared.settings.server.working_dir / PROCESSES_FOLDER)
     ingest = shared.settings.ingest
@@ -284,13 +295,18 @@ async def _open_runner(stack: AsyncExitStack, shared: _Shared, workspaces: Works
     reconcile = Reconcile(workspaces, shared.queue, shared.clock)
     heart = Heart(liveness.owner, partial(open_queue, shared.settings))
     drain = partial(shared.llm_limiter.drain, shared.settings.server.stop_timeout_s)
-    runner = Runner(shared.queue, handlers, liveness, slots, reconcile, heart, drain, shared.telemetry.meter)
+    meter = shared.telemetry.meter
+    runner = Runner(shared.queue, handlers, liveness, slots, reconcile, heart, drain, meter, helper)
     await asyncio.to_thread(liveness.open)
     stack.push_async_callback(asyncio.to_thread, liveness.close)
     shared.bell.open(liveness.owner, runner.wake)
     stack.callback(shared.bell.close)
+    if helper:
+        helper.open(shared.settings, runner.wake)
+        stack.push_async_callback(helper.close)
     await runner.start()
     stack.push_async_callback(runner.stop)
+    return runner
 
 
 def _make_folders(settings: Settings) -> None:

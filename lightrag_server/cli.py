@@ -58,9 +58,13 @@ def serve(arguments: Sequence[str]) -> int:
     options = vars(options_parser(PROGRAM, _commands_text()).parse_args(arguments))
     loaded = _logging(from_process(options))
 
-    from lightrag_server.serving import run
+    from lightrag_server.standby import standing_by
 
-    run(loaded)
+    with standing_by(loaded) as helper:
+        # what only the process that answers needs
+        from lightrag_server.serving import run
+
+        run(loaded, helper)
     return 0
 
 

@@ -26,6 +26,11 @@ def tell_systemd(state: str) -> None:
     sd_notify(state, cast(Logger, log))
 
 
+def leave_systemd() -> None:
+    """For a process that systemd did not start itself: what it said would be refused, and noted."""
+    os.environ.pop("NOTIFY_SOCKET", None)
+
+
 def watchdog() -> list[Beat]:
     """What keeps systemd's watchdog quiet, where this process has one."""
     is_meant = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())

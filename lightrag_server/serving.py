@@ -22,6 +22,7 @@ from lightrag_server.banner import banner
 from lightrag_server.bootstrap import Duty, open_app
 from lightrag_server.entrance import is_protected
 from lightrag_server.errors import ConfigError
+from lightrag_server.jobs.helper import Helper
 from lightrag_server.pulse import STOPPED_BY, Beat, pulse, tell_systemd, watchdog
 from lightrag_server.settings import Settings
 from lightrag_server.settings.loader import Loaded
@@ -35,11 +36,13 @@ SWITCH_S = 0.0005
 mostly indexing, may keep the interpreter: by default ten times as long."""
 
 
-def run(loaded: Loaded) -> None:
-    """Answer and work on documents until SIGINT or SIGTERM. Raises `ConfigError` when the address cannot be had."""
+def run(loaded: Loaded, helper: Helper | None = None) -> None:
+    """Answer and work on documents, with or without a helper, until SIGINT or SIGTERM. Raises `ConfigError` when the
+    address cannot be had."""
     sockets = listeners(loaded.settings)
     try:
-        config = loaded_config(create_app(loaded.settings), loaded.settings)
+        app = create_app(loaded.settings, partial(open_app, helper=helper))
+        config = loaded_config(app, loaded.settings)
         _run(config, _serve_alone(config, sockets, loaded))
     finally:
         for listener in sockets:

@@ -42,7 +42,8 @@ ALLOWED: dict[str, set[str]] = {
     "access_commands": {"access", "entrance", "core", "settings", "errors"},
     "pulse": set(),
     "sockets": {"errors", "settings"},
-    "serving": {"api", "banner", "bootstrap", "entrance", "errors", "pulse", "settings", "sockets"},
+    "serving": {"api", "banner", "bootstrap", "entrance", "errors", "jobs", "pulse", "settings", "sockets"},
+    "standby": {"bindings", "errors", "pulse", "settings", "storages", "working"},
     "working": {"__init__", "bootstrap", "pulse", "settings"},
     "fleet": {"banner", "bootstrap", "errors", "pulse", "serving", "settings", "sockets", "working"},
     "mcp_stdio": {"api", "bootstrap", "core", "errors", "settings"},
@@ -52,6 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"__init__", "access", "bootstrap", "kept", "engine", "entrance", "jobs", "bindings", "storages"},
     "cli": {
         "serving",
+        "standby",
         "working",
         "fleet",
         "mcp_stdio",

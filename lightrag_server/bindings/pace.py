@@ -33,6 +33,8 @@ class Rules:
     """Calls under one limit that tell how long they take there: what models write differs a lot."""
     hold_s: float = 30.0
     """How long what was too much is not tried again."""
+    first_look_calls: int = 256
+    """So many before the first look, which costs about as much as eight: most batches of documents are smaller."""
     look_every_s: float = 600.0
     forget_s: float = 600.0
     """What was learnt is forgotten after so long a silence."""
@@ -68,7 +70,8 @@ class Pace:
         self._rules = rules or Rules()
         self._clock = clock
         self._last_end = clock()
-        self._has_looked_at: float | None = None
+        self._looked_at: float | None = None
+        self._calls = 0
         self._forget_means()
 
     def begins(self) -> None:
@@ -101,6 +104,7 @@ class Pace:
         board = self._slots.read()
         if not call.is_full:
             return
+        self._calls += 1
         if self._may_grow(board, now):
             board = self._change(lambda board, now: replace(board, limit=self._grown(board.limit)), "it keeps up")
         if call.size is None or not call.is_steady or call.started_at < max(board.changed_at, board.throttled_at):
@@ -132,8 +136,6 @@ class Pace:
         limit = int(board.limit)
         if self._means is None or board.throttled_at > self._means_at:
             self._adopt(fresh, limit, now)
-            if self._has_looked_at is None:
-                self._look_lower(limit, now)
             return
         known = sum(count for size, (_, count) in fresh.items() if size in self._means)
         if 2 * known < sum(count for _, count in fresh.values()):
@@ -160,7 +162,7 @@ class Pace:
                 )
             else:
                 self._adopt(fresh, limit, now)
-        elif took > self._rules.slower or now - (self._has_looked_at or 0.0) > self._rules.look_every_s:
+        elif took > self._rules.slower or self._is_time_to_look(now):
             self._adopt(fresh, limit, now)
             self._look_lower(limit, now)
         else:
@@ -177,8 +179,13 @@ class Pace:
             before = self._means.get(size, (seconds, count))[0]
             self._means[size] = before + 0.1 * (seconds - before), count
 
+    def _is_time_to_look(self, now: float) -> bool:
+        if self._looked_at is None:
+            return self._calls >= self._rules.first_look_calls
+        return now - self._looked_at > self._rules.look_every_s
+
     def _look_lower(self, limit: int, now: float) -> None:
-        self._has_looked_at = now
+        self._looked_at = now
         if limit > 1:
             lower = max(1, int(self._rules.lower_share * limit))
             self._change(lambda board, now: replace(board, limit=float(lower)), "whether fewer get as much done")

@@ -121,6 +121,13 @@ def open_reranker(
     )
 
 
+def modules(llm: LLMSettings, embedding: EmbeddingSettings) -> set[str]:
+    """What opening the vendors' models will import, as far as the settings name them; local ones are loaded by
+    processes of their own."""
+    chosen = (LLMS.get(llm.binding or ""), EMBEDDERS.get(embedding.binding or ""))
+    return {entry.path.partition(":")[0] for entry in chosen if entry is not None and entry is not LLMS["local"]}
+
+
 def choose_reranker(rerank: RerankSettings, embedding: EmbeddingSettings, llm: LLMSettings) -> RerankSettings:
     """With a binding, and with what it takes from the groups of the models that were chosen before."""
     by_embedder = "local" if embedding.binding == "local" and _local_embedder(embedding.model) is QUICK else "null"

@@ -38,6 +38,7 @@ from lightrag_server.core.records import (
 from lightrag_server.errors import InvalidInput, StorageCorrupt
 
 Row = dict[str, Any]
+_FragmentRows = list[list[Any]]
 PACKED_FROM_BYTES = 512
 _PACKED_MARK = b"x"
 
@@ -348,32 +349,42 @@ def relation_from_row(row: Row) -> Relation:
 
 
 def entity_sketch_from_row(row: Row) -> EntitySketch:
-    """Of the row of an entity, in a third of the time that the entity takes."""
-    told: list[list[Any]] = row["fragments"]
+    """Of the row of an entity, in a fraction of the time that the entity takes."""
+    told: _FragmentRows = row["fragments"]
     return EntitySketch(
         row["key"],
         row["name"],
         row["type"],
-        "\n".join([f[3] for f in told]),
-        tuple(dict.fromkeys([f[1] for f in told] + [f[1] for f in row["names"]])),
+        _joined(told, "\n"),
+        _chunk_ids_of(told, row["names"]),
         tuple(row.get("file_paths", ())),
         row.get("created_at", ""),
     )
 
 
 def relation_sketch_from_row(row: Row) -> RelationSketch:
-    told: list[list[Any]] = row["fragments"]
-    keywords: list[list[Any]] = row["keywords"]
-    first, second = row["pair"]
+    told: _FragmentRows = row["fragments"]
+    keywords: _FragmentRows = row["keywords"]
     return RelationSketch(
-        (first, second),
-        "\n".join([f[3] for f in told]),
-        ", ".join([f[3] for f in keywords]),
+        tuple(row["pair"]),
+        _joined(told, "\n"),
+        _joined(keywords, ", "),
         float(row["weight"]),
-        tuple(dict.fromkeys([f[1] for f in told] + [f[1] for f in keywords])),
+        _chunk_ids_of(told, keywords),
         tuple(row.get("file_paths", ())),
         row.get("created_at", ""),
     )
+
+
+def _joined(fragments: _FragmentRows, separator: str) -> str:
+    return fragments[0][3] if len(fragments) == 1 else separator.join([f[3] for f in fragments])
+
+
+def _chunk_ids_of(told: _FragmentRows, others: _FragmentRows) -> tuple[str, ...]:
+    """In their order, once each. Most entities and relations are told of by one chunk."""
+    if len(told) == 1 == len(others) and told[0][1] == others[0][1]:
+        return (told[0][1],)
+    return tuple(dict.fromkeys([f[1] for f in told] + [f[1] for f in others]))
 
 
 def _fragments_to_row(fragments: Iterable[Fragment]) -> list[list[Any]]:

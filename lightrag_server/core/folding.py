@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from lightrag_server.core import ids
 from lightrag_server.core.records import (
@@ -30,6 +31,8 @@ MAX_NAMES = 12
 MAX_KEYWORDS = 12
 MAX_FILE_PATHS = 20
 UNKNOWN_TYPE = "UNKNOWN"
+BEGINNING = Origin(-1, "")
+"""Before whatever is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class Contributions:
         return [*self.entities, *(ids.subject_of(pair) for pair in self.relations)]
 
 
+T_co = TypeVar("T_co", EntityContribution, RelationContribution, covariant=True)
 Aliases = Mapping[str, str]
 """Keys of names that were merged into another entity → that entity's key."""
 NO_ALIASES: Aliases = {}
@@ -187,31 +191,104 @@ def fold_entity(base: Entity | None, added: Iterable[EntityContribution]) -> Ent
     )
 
 
-def without(entity: Entity, gone: Sequence[EntityContribution]) -> Entity | None:
-    """The fold without some of its contributions, where the fold alone tells what that is; else None.
+@dataclass(frozen=True, slots=True)
+class Rest(Generic[T_co]):
+    """What is known of the contributions that stay: in the order of their chunks the first ones, all up to `end`, and
+    sources, at least one for each file and time."""
 
-    It does when nothing that it keeps was said by them: what is bounded then stays, and what is counted is taken off.
-    So what is told all over the corpus loses a document without a look at all the others.
+    first: Sequence[T_co] = ()
+    end: Origin = BEGINNING
+    sources: Sequence[Source] = ()
+
+
+def without(entity: Entity, gone: Sequence[EntityContribution], rest: Rest[EntityContribution]) -> Entity | None:
+    """The fold without some of its contributions, where it and the rest tell what that is; else None.
+
+    Counts are taken off. Of what is bounded, that which they did not say stays, and what they said is told by the rest
+    as far as it goes. So what is told all over the corpus loses a document without a look at all the others. Every
+    spelling that they used is one that the entity keeps.
     """
-    chunk_ids = {c.source.chunk_id for c in gone}
-    spellings = {f.text for f in entity.names}
-    is_told = (
-        len(gone) < entity.mentions
-        and not any(f.origin.chunk_id in chunk_ids for f in (*entity.fragments, *entity.names))
-        and all(f.text in spellings for c in gone for f in c.names)
-        and all(c.source.created_at > entity.created_at for c in gone)
-        and not any(c.source.file_path in entity.file_paths for c in gone)
-    )
-    if not is_told:
+    names = _left(entity.names, MAX_NAMES, gone, [f for c in rest.first for f in c.names], rest.end)
+    fragments = _left(entity.fragments, MAX_FRAGMENTS, gone, [f for c in rest.first for f in c.descriptions], rest.end)
+    dates = _left_dates(entity, gone, rest.sources)
+    if names is None or fragments is None or dates is None:
+        return None
+    if len(gone) >= entity.mentions or {f.text for c in gone for f in c.names} - {f.text for f in names}:
         return None
     types = Counter(entity.types)
     types.subtract(t for c in gone for t in c.types)
     return replace(
         entity,
+        name=names[0].text,
         type=_majority(+types),
+        fragments=fragments,
         types=dict(sorted((+types).items())),
+        names=names,
         mentions=entity.mentions - len(gone),
+        file_paths=dates[0],
+        created_at=dates[1],
     )
+
+
+def keeps_any(entity: Entity, told: Sequence[EntityContribution]) -> bool:
+    """Whether a text that the entity keeps was first told by one of these contributions."""
+    chunk_ids = {c.source.chunk_id for c in told}
+    return any(f.origin.chunk_id in chunk_ids for f in (*entity.fragments, *entity.names))
+
+
+def relation_without(
+    relation: Relation, gone: Sequence[RelationContribution], rest: Rest[RelationContribution]
+) -> Relation | None:
+    """As `without`. Facts are no part of the fold: the rest has to tell each one that was told."""
+    keywords = _left(relation.keywords, MAX_KEYWORDS, gone, [f for c in rest.first for f in c.keywords], rest.end)
+    fragments = _left(
+        relation.fragments, MAX_FRAGMENTS, gone, [f for c in rest.first for f in c.descriptions], rest.end
+    )
+    dates = _left_dates(relation, gone, rest.sources)
+    if keywords is None or fragments is None or dates is None:
+        return None
+    if len(gone) >= relation.mentions or {f for c in gone for f in c.facts} - {f for c in rest.first for f in c.facts}:
+        return None
+    return replace(
+        relation,
+        fragments=fragments,
+        keywords=keywords,
+        weight=round(relation.weight - sum(c.weight for c in gone), 6),
+        mentions=relation.mentions - len(gone),
+        file_paths=dates[0],
+        created_at=dates[1],
+    )
+
+
+def _left(
+    kept: tuple[Fragment, ...],
+    limit: int,
+    gone: Sequence[EntityContribution] | Sequence[RelationContribution],
+    told: Iterable[Fragment],
+    end: Origin,
+) -> tuple[Fragment, ...] | None:
+    """A bounded part when `gone` are gone; `told` is all that the others told up to `end`."""
+    chunk_ids = {c.source.chunk_id for c in gone}
+    left = [f for f in kept if f.origin.chunk_id not in chunk_ids]
+    if len(left) == len(kept):
+        return kept
+    found = first_told([*left, *told], limit)
+    is_filled = len(found) == limit and found[-1].origin <= end
+    # with room left, everything that was ever told was kept
+    is_told_again = len(kept) < limit and len(found) == len(kept)
+    return found if is_filled or is_told_again else None
+
+
+def _left_dates(
+    folded: Entity | Relation,
+    gone: Sequence[EntityContribution] | Sequence[RelationContribution],
+    sources: Sequence[Source],
+) -> tuple[tuple[str, ...], str] | None:
+    """File paths and creation time."""
+    is_path_kept = any(c.source.file_path in folded.file_paths for c in gone)
+    if not is_path_kept and all(c.source.created_at > folded.created_at for c in gone):
+        return folded.file_paths, folded.created_at
+    return (_file_paths(None, sources), _created_at(None, sources)) if sources else None
 
 
 def fold_relation(base: Relation | None, added: Iterable[RelationContribution]) -> Relation | None:

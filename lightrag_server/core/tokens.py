@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import gzip
 import importlib.util
 import re
@@ -147,8 +147,8 @@ def _installed_ranks() -> Path | None:
 
 
 def _read_ranks(path: Path) -> dict[bytes, int]:
-    lines = (line.split() for line in gzip.decompress(path.read_bytes()).splitlines())
-    return {base64.b64decode(token): int(rank) for token, rank in lines}
+    words = gzip.decompress(path.read_bytes()).split()
+    return dict(zip(map(binascii.a2b_base64, words[::2]), map(int, words[1::2]), strict=True))
 
 
 def _shapes(tokens: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

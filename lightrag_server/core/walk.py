@@ -7,7 +7,7 @@ so that there is nothing to take back. What a node passes on is shared among its
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +43,7 @@ class Neighbourhood:
         self._entities: dict[str, int] = {}
         self._mentions: tuple[list[int], list[int]] = ([], [])
         """A chunk and an entity each."""
-        self._ties: tuple[list[int], list[int]] = ([], [])
+        self._ties: list[tuple[int, int]] = []
         """Two entities each, with a weight."""
         self._tie_weights: list[float] = []
 
@@ -55,27 +55,26 @@ class Neighbourhood:
             own = [entities.setdefault(s, len(entities)) for s in subjects if PAIR_SEPARATOR not in s]
             mentioned += own
             mentioning += [chunk] * len(own)
-            for subject in subjects:
-                if PAIR_SEPARATOR in subject:
-                    one, other = subject.split(PAIR_SEPARATOR)
-                    self._tie(one, other, self._weights.relations)
+            pairs = [s.split(PAIR_SEPARATOR) for s in subjects if PAIR_SEPARATOR in s]
+            ends = [(entities.get(one), entities.get(other)) for one, other in pairs]
+            self._tie([(a, b) for a, b in ends if a is not None and b is not None], self._weights.relations)
 
     def join_names(self, keys: Collection[str], alike: Mapping[str, Collection[str]]) -> None:
         """Tie entities to those whose names are within theirs, and to those of nearly the same name, as far as both are
         there. Once for each key."""
         for key in keys:
             for span, share in spans_of(key):
-                self._tie(key, span, self._weights.names_within * share)
-            for other in alike.get(key, ()):
-                self._tie(key, other, self._weights.names_alike)
+                self._tie_names(key, [span], self._weights.names_within * share)
+            self._tie_names(key, alike.get(key, ()), self._weights.names_alike)
 
-    def _tie(self, one: str, other: str, weight: float) -> None:
-        a, b = self._entities.get(one), self._entities.get(other)
-        if a is not None and b is not None:
-            ones, others = self._ties
-            ones.append(a)
-            others.append(b)
-            self._tie_weights.append(weight)
+    def _tie_names(self, key: str, others: Collection[str], weight: float) -> None:
+        entities = self._entities
+        if key in entities:
+            self._tie([(entities[key], entities[other]) for other in others if other in entities], weight)
+
+    def _tie(self, ends: Sequence[tuple[int, int]], weight: float) -> None:
+        self._ties += ends
+        self._tie_weights += [weight] * len(ends)
 
     def spread(self, entities: Mapping[str, float], chunks: Mapping[str, float]) -> Mass:
         """Where the mass of some entities and chunks goes; what is not there is passed over."""
@@ -92,7 +91,7 @@ class Neighbourhood:
     def _edges(self, first_chunk: int) -> tuple[Nodes, Nodes, NDArray[np.float64]]:
         """Both ends of each edge, and its weight. Chunks are numbered behind the entities."""
         chunks, entities = (np.array(nodes, np.int64) for nodes in self._mentions)
-        ones, others = (np.array(nodes, np.int64) for nodes in self._ties)
+        ones, others = np.array(self._ties, np.int64).reshape(-1, 2).T
         mentions = np.full(len(chunks), self._weights.mentions)
         return (
             np.concatenate([chunks + first_chunk, ones]),

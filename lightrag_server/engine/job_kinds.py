@@ -15,6 +15,9 @@ SUMMARIZE = "summarize"
 RESOLVE_DELAY_S = 5.0
 
 ALL = (DROP, COMMIT, CLEAR, SCAN, PREPARE, RESOLVE, SUMMARIZE)
+AWAITED = frozenset({DROP, COMMIT, CLEAR, SCAN})
+"""What somebody may be waiting for, and what is done quickly."""
+UNAWAITED = frozenset(ALL) - AWAITED
 BACKGROUND = frozenset({RESOLVE, SUMMARIZE})
 """What nobody waits for: a workspace that does no more than this is not busy."""
 

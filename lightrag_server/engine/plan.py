@@ -22,14 +22,14 @@ from lightrag_server.core.folding import (
     contributions_of,
     fold_entity,
     fold_relation,
-    without,
 )
-from lightrag_server.core.ids import pair_from, subject_of, window_id
+from lightrag_server.core.ids import subject_of, window_id
 from lightrag_server.core.lexical import terms
 from lightrag_server.core.records import Chunk, Document, Entity, Extraction, Pair, Relation, Subject
 from lightrag_server.engine import refold
 from lightrag_server.engine.curate import Change
 from lightrag_server.engine.curated import Curated
+from lightrag_server.engine.lighter import Lighter, lighter
 from lightrag_server.engine.parts import PreparedChunk
 from lightrag_server.engine.refold import Refold, Told
 from lightrag_server.engine.stores import Stores
@@ -145,45 +145,31 @@ class Planner:
         """Subjects that only gain are folded on from what is stored, and so are those from which can be taken off what
         they lose; the others that lose something are folded anew. Over the fold lie the curations."""
         before, after = await self._curations(work)
-        lighter = await self._lighter(work, before, after)
-        losing = work.losing - lighter.keys()
+        less = await lighter(self._stores, work, before, after)
+        losing = work.losing - less.subjects()
         others = await self._others(work, losing)
-        told = refold.told_from(losing, others, work.gained.values(), lighter)
-        await self._fold(changes, told, losing, lighter, after)
+        told = refold.told_from(losing, others, work.gained.values(), less.subjects())
+        await self._fold(changes, told, losing, less, after)
         dead, dead_pairs = set(changes.stale_entities), set(changes.stale_relations)
         lost = work.lost.values()
-        changes.stale_entity_vectors = refold.stale_entity_vectors(told, lost, before, after, dead, lighter)
-        changes.stale_fact_vectors = refold.stale_fact_vectors(told, lost, before, after, dead_pairs)
+        changes.stale_entity_vectors = refold.stale_entity_vectors(told, lost, before, after, dead, less.entities)
+        changes.stale_fact_vectors = refold.stale_fact_vectors(told, lost, before, after, dead_pairs, less.relations)
         # an edit may bring back what had no vectors meanwhile
         told_by = [*others, *work.gained.values()] if work.curated else [*work.gained.values()]
         return WantedTexts(
             refold.wanted_entities(told, told_by, after, dead), refold.wanted_facts(told, told_by, after, dead_pairs)
         )
 
-    async def _lighter(self, work: Refold, before: Curation, after: Curation) -> dict[str, Entity]:
-        """Entities without what they lose, as far as their stored fold tells that. It does not tell all spellings that
-        documents use, so it is no help where a name by hand changes or the entity goes."""
-        keys = [
-            subject
-            for subject in work.losing
-            if pair_from(subject) is None
-            and before.name_of(subject) == after.name_of(subject)
-            and not after.is_deleted(subject)
-        ]
-        stored = await self._stores.graph.entities(keys)
-        lost = refold.lost_by_entity(work.lost.values())
-        found = ((key, folded_entity(entity)) for key, entity in stored.items())
-        tried = ((key, without(folded, lost.get(key, []))) for key, folded in found if folded)
-        return {key: entity for key, entity in tried if entity}
-
     async def _fold(
-        self, changes: Changes, told: Told, losing: set[Subject], lighter: Mapping[str, Entity], curation: Curation
+        self, changes: Changes, told: Told, losing: set[Subject], less: Lighter, curation: Curation
     ) -> None:
-        known = await self._stores.graph.entities([k for k in told.entities if k not in losing and k not in lighter])
-        bases = {key: folded_entity(entity) for key, entity in known.items()} | dict(lighter)
-        edges = await self._stores.graph.relations([p for p in told.relations if subject_of(p) not in losing])
+        gaining = {*told.entities, *map(subject_of, told.relations)} - losing - less.subjects()
+        known = await self._stores.graph.entities(told.entities.keys())
+        edges = await self._stores.graph.relations([pair for pair in told.relations if subject_of(pair) in gaining])
+        bases = {key: folded_entity(entity) for key, entity in known.items() if key in gaining} | less.entities
+        stems = {pair: folded_relation(relation) for pair, relation in edges.items()} | less.relations
         await asyncio.to_thread(_fold_entities, changes, told, bases, known, curation)
-        await asyncio.to_thread(_fold_relations, changes, told, edges, curation)
+        await asyncio.to_thread(_fold_relations, changes, told, stems, curation)
 
     async def _others(self, work: Refold, losing: set[Subject]) -> list[Contributions]:
         """Contributions of all other chunks that speak of the losing subjects."""
@@ -235,9 +221,9 @@ def _fold_entities(
             changes.stale_entities.append(key)
 
 
-def _fold_relations(changes: Changes, told: Told, edges: Mapping[Pair, Relation], curation: Curation) -> None:
+def _fold_relations(changes: Changes, told: Told, bases: Mapping[Pair, Relation | None], curation: Curation) -> None:
     for pair, of_pair in told.relations.items():
-        folded = fold_relation(folded_relation(edges.get(pair)), of_pair)
+        folded = fold_relation(bases.get(pair), of_pair)
         relation = curated_relation(folded, curation.relations.get(pair))
         if relation and not any(map(curation.is_deleted, pair)):
             changes.relations.append(relation)

@@ -55,22 +55,27 @@ class Told:
     relations: dict[Pair, list[RelationContribution]]
 
 
-def lost_by_entity(lost: Iterable[Contributions]) -> dict[str, list[EntityContribution]]:
+def lost_by_subject(
+    lost: Iterable[Contributions],
+) -> tuple[dict[str, list[EntityContribution]], dict[Pair, list[RelationContribution]]]:
     by_key: dict[str, list[EntityContribution]] = {}
+    by_pair: dict[Pair, list[RelationContribution]] = {}
     for told in lost:
-        for key, contribution in told.entities.items():
-            by_key.setdefault(key, []).append(contribution)
-    return by_key
+        for key, entity in told.entities.items():
+            by_key.setdefault(key, []).append(entity)
+        for pair, relation in told.relations.items():
+            by_pair.setdefault(pair, []).append(relation)
+    return by_key, by_pair
 
 
 def told_from(
     losing: set[Subject],
     others: Iterable[Contributions],
     gained: Iterable[Contributions],
-    lighter: Iterable[str] = (),
+    lighter: Iterable[Subject] = (),
 ) -> Told:
     """By subject: all other contributions where it is folded anew, and everything that is new. Of the `lighter`
-    entities only the latter: `others` tell of them by the way, as ends of relations."""
+    ones only the latter: `others` tell of them by the way, as ends of relations."""
     entities: dict[str, list[EntityContribution]] = {s: [] for s in losing if pair_from(s) is None}
     relations: dict[Pair, list[RelationContribution]] = {p: [] for s in losing if (p := pair_from(s))}
     for told in others:
@@ -85,8 +90,11 @@ def told_from(
             entities.setdefault(key, []).append(entity)
         for pair, relation in told.relations.items():
             relations.setdefault(pair, []).append(relation)
-    for key in lighter:
-        entities.setdefault(key, [])
+    for subject in lighter:
+        if pair := pair_from(subject):
+            relations.setdefault(pair, [])
+        else:
+            entities.setdefault(subject, [])
     return Told(entities, relations)
 
 
@@ -159,12 +167,18 @@ def stale_entity_vectors(
 
 
 def stale_fact_vectors(
-    told: Told, lost: Iterable[Contributions], before: Curation, after: Curation, dead: Container[Pair]
+    told: Told,
+    lost: Iterable[Contributions],
+    before: Curation,
+    after: Curation,
+    dead: Container[Pair],
+    lighter: Container[Pair],
 ) -> set[str]:
-    """Vectors of facts that nobody tells any more."""
+    """Vectors of facts that nobody tells any more. What the `lighter` ones lose others tell, too."""
     gone = {(pair, fact) for of_chunk in lost for pair, c in of_chunk.relations.items() for fact in c.facts}
     gone |= {(pair, f) for pair, of_pair in told.relations.items() if pair in dead for c in of_pair for f in c.facts}
     gone |= {(pair, c.fact) for pair, c in before.relations.items() if c.fact and pair in told.relations}
+    gone = {(pair, fact) for pair, fact in gone if pair not in lighter}
     used = {pair: _facts(told, after, pair) for pair, _ in gone if pair not in dead}
     return {fact_vector_id(pair, fact) for pair, fact in gone if fact not in used.get(pair, ())}
 

@@ -44,6 +44,8 @@ from lightrag_server.ports.rerank import Reranker
 from lightrag_server.ports.telemetry import Telemetry
 
 LEAST_EDGES_PER_ENTITY = 2
+EDGES_LOOKED_AT = 200
+"""What is told everywhere has thousands, and a question must not take the longer for it."""
 BRIDGE_PASSAGES = 8
 ANCHORED_PASSAGES = 12
 CHUNKS_BACK = 4
@@ -137,7 +139,7 @@ class Retrieval:
     async def _around(self, keys: Sequence[str], top_k: int) -> list[Relation]:
         """The strongest relations of some entities."""
         edges_each = max(LEAST_EDGES_PER_ENTITY, 2 * top_k // max(len(keys), 1))
-        expansions = await self._knowledge.graph.expand(keys, edges_each)
+        expansions = await self._knowledge.graph.expand(keys, edges_each, EDGES_LOOKED_AT)
         return _by_strength(r for e in expansions.values() for r in e.relations)
 
     # -- passages

@@ -11,9 +11,11 @@ from functools import partial
 
 from lightrag_server import logs
 from lightrag_server.core.metrics import ERRORS, JOB_SECONDS, JOBS_ENDED
+from lightrag_server.engine import job_kinds
 from lightrag_server.errors import JobLost, LightRAGError
 from lightrag_server.jobs.handlers import Handlers, RetryLater
 from lightrag_server.jobs.heart import Heart
+from lightrag_server.jobs.helper import Helper
 from lightrag_server.jobs.liveness import Liveness
 from lightrag_server.ports.jobs import Job, JobQueue, JobState
 from lightrag_server.ports.telemetry import Meter, NoMeter
@@ -46,8 +48,10 @@ class Runner:
         heart: Heart,
         drain: Callable[[], Awaitable[None]] | None = None,
         meter: Meter | None = None,
+        helper: Helper | None = None,
     ) -> None:
-        """`drain` lets what models are doing for running jobs come to its end, at the stop."""
+        """`drain` lets what models are doing for running jobs come to its end, at the stop. A `helper` is called when
+        there is work that nobody waits for, and while it is there everything is left to it."""
         self._queue = queue
         self._handlers = handlers
         self._liveness = liveness
@@ -55,11 +59,18 @@ class Runner:
         self._reconcile = reconcile
         self._drain = drain
         self._meter = meter or NoMeter()
+        self._helper = helper
         self._heart = heart
         self._wake = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self._running: dict[int, asyncio.Task[None]] = {}
         self._may_have_strays = False
+        self._ended_at = time.monotonic()
+
+    @property
+    def rests_s(self) -> float:
+        """For how long there has been nothing to do here."""
+        return 0.0 if self._running else time.monotonic() - self._ended_at
 
     def wake(self) -> None:
         """Look for work now rather than at the next poll."""
@@ -113,16 +124,26 @@ class Runner:
 
     def _left(self, job_id: int, free: asyncio.Semaphore, _task: asyncio.Task[None]) -> None:
         self._running.pop(job_id, None)
+        self._ended_at = time.monotonic()
         free.release()
         self.wake()
 
     async def _claimed(self, kinds: tuple[str, ...]) -> Job | None:
         try:
-            return await self._queue.claim(self._liveness.owner, kinds)
+            is_ours = self._helper is None or await self._is_ours(self._helper, kinds)
+            return await self._queue.claim(self._liveness.owner, kinds) if is_ours else None
         except LightRAGError as error:
             log.warning("cannot claim jobs: %s", error)
             self._may_have_strays = True
             return None
+
+    async def _is_ours(self, helper: Helper, kinds: tuple[str, ...]) -> bool:
+        """Without a helper that could come all is; while none is needed, what somebody may wait for."""
+        if helper.is_at_work:
+            return False
+        if await self._queue.has_due(job_kinds.UNAWAITED):
+            return not helper.call()
+        return job_kinds.AWAITED.issuperset(kinds)
 
     async def _beat(self) -> None:
         """Tell that this process lives; stop what was lost or cancelled; look after jobs of the dead."""

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -17,10 +17,11 @@ class Expansion:
 
 @dataclass(frozen=True, slots=True)
 class Subgraph:
-    """Relations by pair."""
+    """There may be thousands: they can be gone through once, and stores decode them meanwhile, so do that in a thread.
+    Relations by pair."""
 
-    entities: tuple[EntitySketch, ...]
-    relations: tuple[RelationSketch, ...]
+    entities: Iterator[EntitySketch]
+    relations: Iterator[RelationSketch]
     is_truncated: bool
 
 
@@ -69,8 +70,9 @@ class GraphStore(Protocol):
         """Pairs are sorted (`ids.pair_of`)."""
         ...
 
-    async def expand(self, keys: Collection[str], limit: int) -> dict[str, Expansion]:
-        """For each known key its degree and at most `limit` relations."""
+    async def expand(self, keys: Collection[str], limit: int, among: int | None = None) -> dict[str, Expansion]:
+        """For each known key its degree and at most `limit` relations, the strongest first, then by pair. With `among`
+        a store need not look at more of a key's relations than about so many, whichever they are."""
         ...
 
     async def chunks_of(self, subjects: Collection[Subject], limit: int | None = None) -> dict[Subject, list[str]]:

@@ -84,6 +84,10 @@ class JobQueue(Protocol):
         `LONGEST_DELAY_S` from now is due at once."""
         ...
 
+    async def has_due(self, kinds: Collection[str]) -> bool:
+        """Whether `claim` would find a job. Changes nothing."""
+        ...
+
     async def beat(self, owner: str, holding: Collection[int]) -> tuple[set[int], set[int]]:
         """Show that the owner lives; return which of the held jobs were lost and which were asked to stop."""
         ...

@@ -96,10 +96,16 @@ class ServerSettings(Group):
         ge=0,
         le=64,
     )
+    jobs_apart: bool = setting(
+        "JOBS_APART",
+        True,
+        "lightrag-server works on documents in a process of its own, which is there while there are any, so that no "
+        "question waits for that; false: in the process that answers.",
+    )
     worker_timeout_s: int = setting(
         "WORKER_TIMEOUT",
         60,
-        "A process of lightrag-gunicorn that gives no sign of life for so long is replaced.",
+        "A process that gives no sign of life to the one that looks after it for so long is replaced.",
         unit="seconds",
         ge=10,
     )

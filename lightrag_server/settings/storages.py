@@ -33,3 +33,11 @@ class SQLiteSettings(Group):
         ini=("sqlite", "busy_timeout"),
         gt=0,
     )
+    row_cache_mb: int = setting(
+        "SQLITE_ROW_CACHE",
+        48,
+        "Rows of the graph and vectors that questions asked for last, kept in the memory of each process.",
+        unit="MB",
+        ini=("sqlite", "row_cache"),
+        ge=0,
+    )

@@ -35,7 +35,7 @@ class MemoryGraphStore:
         stored = self._cell.space.relations
         return {pair: stored[pair] for pair in pairs if pair in stored}
 
-    async def expand(self, keys: Collection[str], limit: int) -> dict[str, Expansion]:
+    async def expand(self, keys: Collection[str], limit: int, among: int | None = None) -> dict[str, Expansion]:
         space = self._cell.space
         edges = _edges(space)
         return {key: _expansion(edges[key], limit) for key in keys if key in space.entities}
@@ -137,10 +137,11 @@ class MemoryGraphStore:
         space = self._cell.space
         reached = _reached(space, key, max_depth, max_nodes)
         kept = reached[:max_nodes]
-        between = sorted(pair for pair in space.relations if set(pair) <= set(kept))
+        entities = [space.entities[key] for key in kept]
+        between = [space.relations[pair] for pair in sorted(space.relations) if set(pair) <= set(kept)]
         return Subgraph(
-            tuple(entity_sketch_from_row(entity_to_row(space.entities[k])) for k in kept),
-            tuple(relation_sketch_from_row(relation_to_row(space.relations[pair])) for pair in between),
+            (entity_sketch_from_row(entity_to_row(entity)) for entity in entities),
+            (relation_sketch_from_row(relation_to_row(relation)) for relation in between),
             is_truncated=len(reached) > max_nodes,
         )
 

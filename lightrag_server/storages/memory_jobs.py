@@ -42,12 +42,11 @@ class MemoryJobQueue:
         return [self._enqueue(job, now + min(job.delay_s, LONGEST_DELAY_S)) for job in jobs]
 
     async def claim(self, owner: str, kinds: Collection[str]) -> Job | None:
-        now = self._clock()
-        busy = {row.job.lock for row in self._in_state(JobState.DOING) if row.job.lock is not None}
-        for row in self._in_state(JobState.TODO):
-            if not now < row.due <= now + LONGEST_DELAY_S and row.job.kind in kinds and row.job.lock not in busy:
-                return self._take(row, owner, now)
-        return None
+        row = self._oldest_due(kinds)
+        return None if row is None else self._take(row, owner, self._clock())
+
+    async def has_due(self, kinds: Collection[str]) -> bool:
+        return self._oldest_due(kinds) is not None
 
     async def beat(self, owner: str, holding: Collection[int]) -> tuple[set[int], set[int]]:
         self._owners[owner] = self._clock()
@@ -164,6 +163,15 @@ class MemoryJobQueue:
         while row is not None and row.joined is not None:
             row = self._rows.get(row.joined)
         return row
+
+    def _oldest_due(self, kinds: Collection[str]) -> _Row | None:
+        now = self._clock()
+        busy = {row.job.lock for row in self._in_state(JobState.DOING) if row.job.lock is not None}
+        return _first(
+            row
+            for row in self._in_state(JobState.TODO)
+            if not now < row.due <= now + LONGEST_DELAY_S and row.job.kind in kinds and row.job.lock not in busy
+        )
 
     def _enqueue(self, job: NewJob, due: float) -> int:
         equal = self._equal_todo(job)

@@ -18,12 +18,14 @@ Role = Literal["kv", "vectors", "graph", "doc_status", "lexical"]
 @dataclass(frozen=True, slots=True)
 class BackendEntry:
     """`path` is "module:class", imported when the backend is first used; `arguments` are what the class is called
-    with. `extra` names the optional dependencies that the module imports."""
+    with. `extra` names the optional dependencies that the module imports, `is_shared` says that several processes see
+    the same data."""
 
     path: str
     roles: frozenset[Role]
     arguments: Callable[[Settings], tuple[Any, ...]]
     extra: str | None = None
+    is_shared: bool = True
 
 
 ALL_ROLES: frozenset[Role] = frozenset(("kv", "vectors", "graph", "doc_status", "lexical"))
@@ -34,7 +36,9 @@ BACKENDS: Mapping[str, BackendEntry] = {
         ALL_ROLES,
         lambda settings: (settings.server.working_dir, settings.sqlite),
     ),
-    "memory": BackendEntry("lightrag_server.storages.memory:MemoryBackend", ALL_ROLES, lambda settings: ()),
+    "memory": BackendEntry(
+        "lightrag_server.storages.memory:MemoryBackend", ALL_ROLES, lambda settings: (), is_shared=False
+    ),
 }
 
 PUBLIC_NAMES: Mapping[str, tuple[str, Role]] = {
@@ -72,6 +76,16 @@ def backend_names(settings: Settings) -> dict[Role, str]:
     able = [name for name in names.values() if "lexical" in BACKENDS[name].roles]
     names["lexical"] = able[0] if able else LEXICAL_FALLBACK
     return names
+
+
+def are_shared(settings: Settings) -> bool:
+    """Whether several processes can work on what the configured backends hold."""
+    return all(BACKENDS[name].is_shared for name in backend_names(settings).values())
+
+
+def modules(settings: Settings) -> set[str]:
+    """What `open_backends` will import."""
+    return {BACKENDS[name].path.partition(":")[0] for name in backend_names(settings).values()}
 
 
 def make_backend(name: str, settings: Settings) -> Backend:

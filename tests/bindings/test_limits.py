@@ -87,7 +87,7 @@ async def test_a_vendor_that_recovers_gets_all_calls_again(vendor: Vendor, chat:
 
 async def test_a_vendor_that_gets_less_done_with_more_gets_fewer(vendor: Vendor, chat: OpenAIChat):
     vendor.control(latency_s=0.1, swift=4, drag=2.0)
-    llm, limiter = adaptive(chat, Rules(samples=16, hold_s=60, look_every_s=2))
+    llm, limiter = adaptive(chat, Rules(samples=16, hold_s=60, first_look_calls=16, look_every_s=2))
     for _ in range(5):  # a look on a busy machine may tell the wrong thing; the next one comes
         await many(llm, 100)
         if limiter.current_limit <= 9:
@@ -135,6 +135,13 @@ def test_a_vendor_that_keeps_up_gets_all_calls_nearly_all_the_time():
     simulation = Simulation()
     rate = simulation.run(10_000, lambda running, size: 2.0)
     assert rate > 0.9 * MOST / 2.0 / math.exp(0.3**2 / 2)
+
+
+def test_a_small_batch_gets_all_calls_all_the_time():
+    simulation = Simulation()
+    for _ in range(20):
+        simulation.run(10, lambda running, size: 2.0)
+        assert simulation.limit == MOST
 
 
 def test_long_replies_are_no_sign_of_a_slow_vendor():

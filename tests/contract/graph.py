@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import pytest
 
@@ -63,6 +63,16 @@ class GraphContract:
         assert expansion.degree == 6
         assert [r.pair for r in expansion.relations] == [("b", "c"), ("0", "b"), ("b", "d"), ("b", "e")]
         assert (await store.expand(["b"], 0))["b"].relations == ()
+
+    async def test_among_some_edges_the_strongest_of_those_are_given(self, store: GraphStore) -> None:
+        weights = {f"k{n}": n % 9 for n in range(60)}
+        await store.put([entity("m"), *map(entity, weights)], [relation("m", k, w) for k, w in weights.items()])
+        whole = (await store.expand(["m"], 4))["m"]
+        assert (await store.expand(["m"], 4, 60))["m"] == whole
+        some = (await store.expand(["m"], 4, 20))["m"]
+        assert some.degree == 60
+        assert len({r.pair for r in some.relations}) == 4
+        assert [r.weight for r in some.relations] == sorted((r.weight for r in some.relations), reverse=True)
 
     async def test_an_isolated_node_expands_to_nothing(self, store: GraphStore) -> None:
         await store.put([entity("a")])
@@ -250,13 +260,22 @@ class GraphContract:
         await store.put(entities_of("abcd"), [relation("b", k) for k in "acd"] + [relation("c", "d")])
         graph = await store.subgraph(None, 1, 3)
         assert ([e.key for e in graph.entities], graph.is_truncated) == (["b", "c", "d"], True)
-        assert len(graph.relations) == 3
+        assert len(list(graph.relations)) == 3
         assert not (await store.subgraph(None, 1, 4)).is_truncated
+
+    async def test_subgraph_has_its_relations_by_pair(self, store: GraphStore) -> None:
+        """Keys in another order than that in which they came, and such as a quote or a blank would put elsewhere."""
+        keys = ["b", 'a"', "a b", "a", "ab", "ä"]
+        pairs = [pair_of(a, b) for a, b in combinations(keys, 2)]
+        for a, b in pairs:
+            await store.put([entity(a), entity(b)], [relation(a, b)])
+        graph = await store.subgraph(None, 1, len(keys))
+        assert [r.pair for r in graph.relations] == sorted(pairs)
 
     async def test_subgraph_of_an_unknown_key_is_empty(self, store: GraphStore) -> None:
         await store.put(entities_of("a"))
         graph = await store.subgraph("z", 3, 10)
-        assert (graph.entities, graph.relations, graph.is_truncated) == ((), (), False)
+        assert (list(graph.entities), list(graph.relations), graph.is_truncated) == ([], [], False)
 
     async def test_odd_keys_are_keys(self, store: GraphStore) -> None:
         pairs = [pair_of(a, b) for a, b in pairwise(ODD_IDS)]

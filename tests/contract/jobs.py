@@ -166,6 +166,20 @@ class JobQueueContract:
         assert await queue.finish(first, JobState.DONE)
         assert (await claimed(queue)).subject == "b"
 
+    async def test_a_job_is_due_as_long_as_it_could_be_claimed_and_asking_changes_nothing(
+        self, queue: JobQueue, clock: Clock
+    ):
+        assert not await queue.has_due(KINDS)
+        await queue.enqueue([prepare("a", lock="l", delay_s=10)])
+        assert not await queue.has_due(KINDS)
+        clock.now += 10
+        assert await queue.has_due(KINDS)
+        assert not await queue.has_due(["scan"])
+        await claimed(queue)
+        await queue.enqueue([prepare("b", lock="l")])
+        assert not await queue.has_due(KINDS), "its lock is held"
+        assert await queue.live_owners(STALE_S) == ["a"]
+
     async def test_the_fence_grows_with_every_claim(self, queue: JobQueue, clock: Clock):
         fences: list[int] = []
         for step in (0, 0, 5, -3600, 0):

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lightrag_server.core.folding import (
+    BEGINNING,
     MAX_FRAGMENTS,
     EntityContribution,
     RelationContribution,
+    Rest,
     Source,
     contributions_of,
     fold_entity,
     fold_relation,
+    relation_without,
+    without,
 )
-from lightrag_server.core.records import EntityMention, Extraction, Pair, RelationMention
+from lightrag_server.core.records import EntityMention, Extraction, Origin, Pair, RelationMention
 
 NAMES = st.sampled_from(["Scrooge", "SCROOGE", "“Scrooge”", "Ｓcrooge", "Marley", "Tiny  Tim"])
 TEXTS = st.sampled_from(["", "a miser", "a ghost", "was dead", "owns a counting-house", "x", "y", "z", "q", "r", "s"])
@@ -68,6 +74,51 @@ def test_folding_in_batches_in_any_order_equals_folding_at_once(
     for pair, told in at_once[1].items():
         batched = fold_relation(fold_relation(None, first[1].get(pair, [])), second[1].get(pair, []))
         assert batched == fold_relation(None, told)
+
+
+@given(chunks(), st.data())
+def test_what_is_taken_off_a_fold_leaves_the_fold_of_the_rest(
+    some: dict[str, tuple[Source, Extraction]], data: st.DataObject
+) -> None:
+    order = sorted(some, key=lambda i: (some[i][0].index, i))
+    gone = data.draw(st.sets(st.sampled_from(order), min_size=1))
+    kept = [i for i in order if i not in gone]
+    known = kept[: data.draw(st.integers(0, len(kept)))]
+    (entities, relations), lost, rest, first = (
+        told_by({i: some[i] for i in part}) for part in (order, gone, kept, known)
+    )
+    for key, told in lost[0].items():
+        whole, sources = fold_entity(None, entities[key]), [c.source for c in rest[0].get(key, [])]
+        assert whole
+        less = without(whole, told, Rest(first[0].get(key, []), end_of(first[0].get(key, [])), sources))
+        assert less is None or less == fold_entity(None, rest[0][key])
+    for pair, told in lost[1].items():
+        edge, sources = fold_relation(None, relations[pair]), [c.source for c in rest[1].get(pair, [])]
+        assert edge
+        less = relation_without(edge, told, Rest(first[1].get(pair, []), end_of(first[1].get(pair, [])), sources))
+        assert less is None or less == fold_relation(None, rest[1][pair])
+        assert less is None or {f for c in told for f in c.facts} <= {f for c in rest[1][pair] for f in c.facts}
+
+
+def end_of(first: Sequence[EntityContribution | RelationContribution]) -> Origin:
+    return Origin(first[-1].source.index, first[-1].source.chunk_id, 1000) if first else BEGINNING
+
+
+def test_a_heavy_entity_takes_the_next_descriptions_from_the_first_chunks_that_are_left() -> None:
+    told = [
+        contributions_of(
+            Source(f"doc-chunk-{n:03d}", n, f"{n:03d}.txt", f"2026-01-01T{n:04d}"),
+            Extraction((EntityMention("X", "t", f"told {n}"),)),
+        ).entities["x"]
+        for n in range(200)
+    ]
+    gone, left = told[2:4], [*told[:2], *told[4:]]
+    whole = fold_entity(None, told)
+    assert whole
+    sources = [c.source for c in left]
+    assert without(whole, gone, Rest(left[:8], end_of(left[:8]), sources)) == fold_entity(None, left)
+    assert without(whole, gone, Rest(left[:7], end_of(left[:7]), sources)) is None
+    assert without(whole, gone, Rest(left[:8], end_of(left[:8]))) is None
 
 
 @given(chunks())

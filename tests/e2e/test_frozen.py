@@ -29,12 +29,12 @@ def send(client: httpx.Client, name: str) -> None:
 
 
 def freeze(server: Server, working_dir: Path) -> None:
-    """Stop the process between its transactions: SQLite itself has everybody wait for one that is stopped in one."""
+    """Stop its processes between transactions: SQLite itself has everybody wait for one that is stopped in one."""
     for _ in range(200):
-        server.process.send_signal(signal.SIGSTOP)
+        os.killpg(server.process.pid, signal.SIGSTOP)
         if all(is_free(working_dir / name) for name in ("coordination.sqlite", "default.sqlite")):
             return
-        server.process.send_signal(signal.SIGCONT)
+        os.killpg(server.process.pid, signal.SIGCONT)
         time.sleep(0.01)
     raise AssertionError("the server is always inside a transaction")
 
@@ -63,7 +63,7 @@ async def test_a_frozen_process_loses_its_jobs_and_what_it_says_later_is_not_hea
             with running(tmp_path, **settings) as other, other.client() as also:
                 wait_until_idle(also, len(NAMES), STALE_AFTER_S + 60)
                 assert time.monotonic() - began > STALE_AFTER_S, "nobody may take what is held before"
-                os.kill(frozen.process.pid, signal.SIGCONT)
+                os.killpg(frozen.process.pid, signal.SIGCONT)
                 wait_until(lambda: client.get("/health").status_code == 200, 10)
                 send(client, "later.txt")
                 wait_until_idle(also, len(NAMES) + 1)

@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lightrag_server.core.edits import EditEntity, EntityFields, MergeEntities
+from lightrag_server.engine.lighter import FIRST
+from lightrag_server.ports.doc_status import Filter
 from tests.engine.conftest import NOW, Bench, opened_bench
 from tests.engine.test_commit_law import NAMES, WORDS
 from tests.engine.test_curation import carried_out, state
@@ -93,3 +95,25 @@ async def test_a_document_is_deleted_without_reading_all_others() -> None:
         assert sum(asked) == 1
         [scrooge] = (await bench.stores.graph.entities(["scrooge"])).values()
         assert (scrooge.mentions, scrooge.types) == (COUNT - 1, {"person": COUNT - 1})
+
+
+async def test_also_one_that_came_first_and_whose_texts_are_shown() -> None:
+    """Of documents of many chunks that all tell of one entity one chunk each is read, and the first ones."""
+    lines = [f"entity<|#|>Scrooge<|#|>person<|#|>a miser, who was seen counting {n}" for n in range(60)]
+    texts = [(f"{n}.txt", "\n\n".join(f"{line} coins of number {n}" for line in lines)) for n in range(4)]
+    async with opened_bench() as bench, opened_bench() as rest:
+        made = await filled(bench, texts, set())
+        chunks = {n: len(row.chunk_ids) for n, row in enumerate(await bench.stores.documents.find(Filter()))}
+        assert sum(chunks.values()) - chunks[0] > 3 * FIRST
+        asked: list[int] = []
+        real = bench.stores.contributions.get
+
+        async def counted(keys):  # type: ignore[no-untyped-def]
+            asked.append(len(keys))
+            return await real(keys)
+
+        bench.stores.contributions.get = counted  # type: ignore[method-assign]
+        await bench.delete(made[0])
+        assert sum(asked) <= chunks[0] + FIRST + len(texts)
+        await filled(rest, texts, {0})
+        assert await state(bench) == await state(rest)

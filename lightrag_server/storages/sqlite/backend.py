@@ -21,6 +21,7 @@ from lightrag_server.storages.sqlite.graph import SQLiteGraphStore
 from lightrag_server.storages.sqlite.graph_writes import TABLES as GRAPH_TABLES
 from lightrag_server.storages.sqlite.kv import SQLiteKVStore
 from lightrag_server.storages.sqlite.lexical import SQLiteLexicalStore
+from lightrag_server.storages.sqlite.row_cache import RowCache
 from lightrag_server.storages.sqlite.vectors import VECTOR_SCHEMA, SQLiteVectorStore, namespaces_of
 
 MIGRATIONS = (
@@ -36,6 +37,7 @@ MIGRATIONS = (
     schema.TOLD_WITH_CHUNKS,
 )
 SUFFIX = ".sqlite"
+MB = 1_000_000
 MAX_WORKSPACE_CHARS = 100
 _WORKSPACE = re.compile(r"[A-Za-z0-9_-]*")
 _DEFAULT_STEM = "default"
@@ -66,6 +68,7 @@ class SQLiteBackend:
         self._settings = settings
         self._threads = ThreadPoolExecutor((os.cpu_count() or 1) + 1, thread_name_prefix="sqlite")
         self._databases: dict[str, Database] = {}
+        self._rows = RowCache(settings.row_cache_mb * MB)
 
     async def open(self) -> None:
         """Raises `StorageError` when any workspace was written by a later version, whether or not it is used."""
@@ -82,10 +85,10 @@ class SQLiteBackend:
         return SQLiteKVStore(self._database(workspace), namespace)
 
     def vectors(self, workspace: str, namespace: str) -> SQLiteVectorStore:
-        return SQLiteVectorStore(self._database(workspace), namespace, self._cache_folder(workspace))
+        return SQLiteVectorStore(self._database(workspace), namespace, self._cache_folder(workspace), self._rows)
 
     def graph(self, workspace: str) -> SQLiteGraphStore:
-        return SQLiteGraphStore(self._database(workspace))
+        return SQLiteGraphStore(self._database(workspace), self._rows)
 
     def doc_status(self, workspace: str) -> SQLiteDocStatusStore:
         return SQLiteDocStatusStore(self._database(workspace))
@@ -131,6 +134,7 @@ class SQLiteBackend:
         database = self._database(workspace)
         if not await asyncio.to_thread(database.path.exists):
             return []
+        self._rows.forget()
         found = await database.read(checks.flaws)
         if all(flaw.can_mend for flaw in found):
             found += await self._flaws_of_searches(workspace)

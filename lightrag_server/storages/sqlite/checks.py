@@ -11,6 +11,7 @@ from lightrag_server.errors import StorageCorrupt
 from lightrag_server.ports.storage import Flaw
 from lightrag_server.storages.sqlite import lexical
 from lightrag_server.storages.sqlite.arrays import id_array
+from lightrag_server.storages.sqlite.graph_writes import move_version
 
 T = TypeVar("T")
 
@@ -144,6 +145,7 @@ def _flaw(kind: str, what: str, examples: Sequence[str], remedy: str, *, can_men
 
 def _mend_graph(connection: sqlite3.Connection) -> None:
     """Evidence stays: it tells which chunks the rows that go are folded from."""
+    move_version(connection)
     _delete(connection, "entities", _unreadable(connection, _ENTITIES, entity_from_row))
     _delete(connection, "relations", _unreadable(connection, _RELATIONS, relation_from_row))
     endless = [id for (id,) in connection.execute(_ENDLESS)]

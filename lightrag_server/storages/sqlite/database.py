@@ -93,7 +93,7 @@ class Database:
         self._writer: sqlite3.Connection | None = None
         self._write_lock = asyncio.Lock()
         self._waiting: list[_Entry[Any]] = []
-        self._reading: list[_Entry[Any]] = []
+        self._reading: list[tuple[_Entry[Any], asyncio.Future[None]]] = []
         self._statement_lock = asyncio.Lock()
         self._joined: ContextVar[bool] = ContextVar(f"joined-{id(self)}", default=False)
         self._running: set[asyncio.Future[Any]] = set()
@@ -109,11 +109,12 @@ class Database:
         if self.in_transaction:
             return await self._on_writer(work)
         entry: _Entry[T] = _Entry(work)
+        loop = asyncio.get_running_loop()
         if not self._reading:
-            self._reads_begun = asyncio.get_running_loop().create_future()
-            asyncio.get_running_loop().call_soon(self._begin_reads, self._reads_begun)
-        self._reading.append(entry)
-        await asyncio.shield(self._reads_begun)
+            loop.call_soon(self._begin_reads, loop)
+        answered = loop.create_future()
+        self._reading.append((entry, answered))
+        await answered
         return entry.outcome()
 
     async def write(self, work: Statement[T]) -> T:
@@ -189,13 +190,29 @@ class Database:
         with translated(self.path):
             return work(self._writing())
 
-    def _begin_reads(self, done: asyncio.Future[None]) -> None:
+    def _begin_reads(self, loop: asyncio.AbstractEventLoop) -> None:
         """Reads asked for in one turn of the event loop share one trip to a thread: the trips cost more than most."""
         batch, self._reading = self._reading, []
-        future = asyncio.get_running_loop().run_in_executor(self._threads, self._run_reads, batch)
-        self._running.add(future)
-        future.add_done_callback(self._running.discard)
-        future.add_done_callback(lambda _: done.done() or done.set_result(None))
+        running = loop.create_future()
+        self._running.add(running)
+
+        def end() -> None:
+            self._running.discard(running)
+            for answered in (running, *(answered for _, answered in batch)):
+                if not answered.done():
+                    answered.set_result(None)
+
+        def run() -> None:
+            self._run_reads([entry for entry, _ in batch])
+            loop.call_soon_threadsafe(end)
+
+        try:
+            self._threads.submit(run)
+        except RuntimeError as error:  # the threads have ended
+            for entry, _ in batch:
+                entry.error = StorageUnavailable(f"the database {self.path.name} is closed")
+                entry.error.__cause__ = error
+            end()
 
     def _run_reads(self, batch: Sequence[_Entry[Any]]) -> None:
         for entry in batch:

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from typing import Literal
+from collections.abc import AsyncIterator, Callable, Collection, Hashable, Mapping, Sequence
+from typing import Literal, TypeVar
 
 from lightrag_server.core.encoding import entity_from_row, from_bytes
 from lightrag_server.core.ids import entity_key
@@ -22,6 +22,10 @@ from lightrag_server.storages.sqlite.graph_lists import (
 from lightrag_server.storages.sqlite.graph_numbers import node_ids, pair_ids, split, subject_ids
 from lightrag_server.storages.sqlite.graph_walk import subgraph
 from lightrag_server.storages.sqlite.graph_writes import GraphWrites
+from lightrag_server.storages.sqlite.row_cache import RowCache
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 _ENTITIES = "SELECT data FROM nodes JOIN entities USING (id) WHERE key IN (SELECT value FROM json_each(?))"
 _NAMES = "SELECT key, name FROM nodes JOIN entities USING (id) WHERE key IN (SELECT value FROM json_each(?))"
@@ -47,70 +51,85 @@ _MATCHING = (
     "SELECT name FROM nodes JOIN entities USING (id) WHERE instr(key, :part)"
     " ORDER BY key <> :part, instr(key, :part) <> 1, {order} LIMIT :limit"
 )
+_VERSION = "SELECT value FROM graph_version"
+TEXT_BYTES = 60
+"""What Python adds to a text."""
+FRAGMENT_BYTES = 500
 _COUNTS = "SELECT (SELECT count(*) FROM entities), (SELECT count(*) FROM relations), (SELECT count(*) FROM evidence)"
 
 
 class SQLiteGraphStore:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, rows: RowCache) -> None:
         self._database = database
+        self._rows = rows
 
     async def entities(self, keys: Collection[str]) -> dict[str, Entity]:
-        if not keys:
-            return {}
-        wanted = text_array(keys)
-        return await self._database.read(lambda c: {e.key: e for e in _entities(c.execute(_ENTITIES, (wanted,)))})
+        def read(connection: sqlite3.Connection, wanted: Collection[str]) -> dict[str, Entity]:
+            return {e.key: e for e in _entities(connection.execute(_ENTITIES, (text_array(wanted),)))}
+
+        return await self._kept("entities", keys, _size_of_told, read)
 
     async def names(self, keys: Collection[str]) -> dict[str, str]:
-        if not keys:
-            return {}
-        wanted = text_array(keys)
-        return await self._database.read(lambda c: dict(c.execute(_NAMES, (wanted,)).fetchall()))
+        def read(connection: sqlite3.Connection, wanted: Collection[str]) -> dict[str, str]:
+            return dict(connection.execute(_NAMES, (text_array(wanted),)).fetchall())
+
+        return await self._kept("names", keys, lambda name: TEXT_BYTES + len(name), read)
 
     async def relations(self, pairs: Collection[Pair]) -> dict[Pair, Relation]:
-        if not pairs:
-            return {}
-
-        def read(connection: sqlite3.Connection) -> dict[Pair, Relation]:
-            nodes = node_ids(connection, {key for pair in pairs for key in pair})
-            numbers = pair_ids(connection, pairs, nodes).values()
+        def read(connection: sqlite3.Connection, wanted: Collection[Pair]) -> dict[Pair, Relation]:
+            nodes = node_ids(connection, {key for pair in wanted for key in pair})
+            numbers = pair_ids(connection, wanted, nodes).values()
             return {r.pair: r for r in relations_by_id(connection, numbers).values()}
 
-        return await self._database.read(read)
+        return await self._kept("relations", pairs, _size_of_told, read)
 
-    async def expand(self, keys: Collection[str], limit: int) -> dict[str, Expansion]:
-        if not keys:
-            return {}
-        wanted = text_array(keys)
-
-        def read(connection: sqlite3.Connection) -> dict[str, Expansion]:
-            known = connection.execute(_DEGREES, (wanted,)).fetchall()
-            edges = {node: strongest(connection, node, Extent(0, limit)) for node, _, _ in known}
+    async def expand(self, keys: Collection[str], limit: int, among: int | None = None) -> dict[str, Expansion]:
+        def read(connection: sqlite3.Connection, wanted: Collection[str]) -> dict[str, Expansion]:
+            known = connection.execute(_DEGREES, (text_array(wanted),)).fetchall()
+            edges = {node: strongest(connection, node, Extent(0, limit), among) for node, _, _ in known}
             relations = relations_by_id(connection, {number for numbers in edges.values() for number in numbers})
             return {key: Expansion(n, tuple(relations[i] for i in edges[node])) for node, key, n in known}
 
-        return await self._database.read(read)
+        def size(around: Expansion) -> int:
+            return FRAGMENT_BYTES + sum(map(_size_of_told, around.relations))
+
+        return await self._kept(("expand", limit, among), keys, size, read)
 
     async def chunks_of(self, subjects: Collection[Subject], limit: int | None = None) -> dict[Subject, list[str]]:
-        if not subjects:
-            return {}
-
-        def read(connection: sqlite3.Connection) -> dict[Subject, list[str]]:
-            numbers = subject_ids(connection, subjects)
+        def read(connection: sqlite3.Connection, wanted: Collection[Subject]) -> dict[Subject, list[str]]:
+            numbers = subject_ids(connection, wanted)
             found = _told_by(connection, numbers.values(), limit)
             return {subject: found[number] for subject, number in numbers.items() if number in found}
 
-        return await self._database.read(read)
+        return await self._kept(("chunks_of", limit), subjects, _size_of_texts, read)
 
     async def subjects_of(self, chunk_ids: Collection[str]) -> dict[str, list[Subject]]:
-        if not chunk_ids:
-            return {}
-        wanted = text_array(chunk_ids)
-
-        def read(connection: sqlite3.Connection) -> dict[str, list[Subject]]:
-            rows = connection.execute(_SUBJECTS_OF, (wanted,)).fetchall()
+        def read(connection: sqlite3.Connection, wanted: Collection[str]) -> dict[str, list[Subject]]:
+            rows = connection.execute(_SUBJECTS_OF, (text_array(wanted),)).fetchall()
             return {chunk_id: sorted(from_bytes(subjects)) for chunk_id, subjects in rows}
 
-        return await self._database.read(read)
+        return await self._kept("subjects_of", chunk_ids, _size_of_texts, read)
+
+    async def _kept(
+        self,
+        kind: Hashable,
+        keys: Collection[K],
+        size: Callable[[V], int],
+        read: Callable[[sqlite3.Connection, Collection[K]], dict[K, V]],
+    ) -> dict[K, V]:
+        """What `read` finds of the keys; rows of the present version are read once. Inside a transaction, whose version
+        may never come to be, nothing is kept."""
+        if not keys:
+            return {}
+        if self._database.in_transaction:
+            return await self._database.read(lambda connection: read(connection, keys))
+
+        def kept(connection: sqlite3.Connection) -> dict[K, V]:
+            version = connection.execute(_VERSION).fetchone()[0]
+            name = (self._database.path, version, kind)
+            return self._rows.read(name, keys, size, lambda wanted: read(connection, wanted))
+
+        return await self._database.read(kept)
 
     async def put(
         self,
@@ -174,6 +193,15 @@ class SQLiteGraphStore:
 
     async def clear(self) -> None:
         await self._database.write(lambda c: GraphWrites(c).clear())
+
+
+def _size_of_told(told: Entity | Relation) -> int:
+    texts = told.names if isinstance(told, Entity) else told.keywords
+    return FRAGMENT_BYTES * (1 + len(told.fragments) + len(texts))
+
+
+def _size_of_texts(texts: list[str]) -> int:
+    return TEXT_BYTES + sum(TEXT_BYTES + len(text) for text in texts)
 
 
 def _entities(rows: sqlite3.Cursor) -> list[Entity]:

@@ -26,19 +26,24 @@ _EDGES = (
 _EDGE_COUNT = "SELECT count(*) FROM relations"
 _NODE = "SELECT id, degree FROM nodes JOIN entities USING (id) WHERE key = ?"
 _EDGES_OF = (
-    "SELECT pairs.id, weight, key FROM pairs JOIN nodes ON nodes.id = b WHERE a = :node AND weight IS NOT NULL"
-    " UNION ALL SELECT pairs.id, weight, key FROM pairs JOIN nodes ON nodes.id = a"
-    " WHERE b = :node AND a <> b AND weight IS NOT NULL"
+    "SELECT pair, weight, key FROM ("
+    "SELECT id AS pair, weight, b AS other FROM pairs WHERE a = :node AND weight IS NOT NULL ORDER BY b LIMIT :among"
+    ") CROSS JOIN nodes ON nodes.id = other"
+    " UNION ALL SELECT pair, weight, key FROM ("
+    "SELECT id AS pair, weight, a AS other FROM pairs WHERE b = :node AND a <> b AND weight IS NOT NULL LIMIT :among"
+    ") CROSS JOIN nodes ON nodes.id = other"
     " ORDER BY weight DESC, key LIMIT :limit OFFSET :offset"
 )
+_ALL = -1
 _NEXT_ENTITIES = "SELECT data FROM nodes JOIN entities USING (id) WHERE key > ? ORDER BY key LIMIT ?"
 _NEXT_CHUNK_IDS = "SELECT chunk_id FROM chunks WHERE chunk_id > ? ORDER BY chunk_id LIMIT ?"
 _NEXT_RELATIONS = "SELECT id, data FROM relations WHERE id > ? ORDER BY id LIMIT ?"
 
 
-def strongest(connection: sqlite3.Connection, node: int, extent: Extent) -> list[int]:
-    """Edges of one node, for which the order of the other ends' keys is the order of the pairs."""
-    values = {"node": node, "limit": extent.limit, "offset": extent.offset}
+def strongest(connection: sqlite3.Connection, node: int, extent: Extent, among: int | None = None) -> list[int]:
+    """Edges of one node, for which the order of the other ends' keys is the order of the pairs. `among` so many that
+    end and so many that begin here, those with the nodes that came first: what is told all over is among them."""
+    values = {"node": node, "limit": extent.limit, "offset": extent.offset, "among": _ALL if among is None else among}
     return _ids(connection.execute(_EDGES_OF, values))
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
 from lightrag_server.core.encoding import entity_sketch_from_row, from_bytes, relation_sketch_from_row
 from lightrag_server.core.records import EntitySketch, RelationSketch
@@ -19,9 +20,11 @@ _NEIGHBOURS = (
     " AND id NOT IN (SELECT value FROM json_each(:reached)) ORDER BY degree DESC, name LIMIT :room"
 )
 _ENTITIES = "SELECT id, data FROM entities WHERE id IN (SELECT value FROM json_each(?))"
+_KEYS = "SELECT id, key FROM nodes WHERE id IN (SELECT value FROM json_each(?))"
+# lines of one row for each node: between two rows the thread has to get hold of the interpreter again
 _BETWEEN = (
-    "SELECT data FROM pairs JOIN relations USING (id)"
-    " WHERE a IN (SELECT value FROM json_each(:nodes)) AND +b IN (SELECT value FROM json_each(:nodes))"
+    "SELECT a, group_concat(b), CAST(group_concat(data, char(10)) AS BLOB) FROM pairs JOIN relations USING (id)"
+    " WHERE a IN (SELECT value FROM json_each(?1)) AND +b IN (SELECT value FROM json_each(?1)) GROUP BY a"
 )
 # the plus keeps SQLite from probing every pair of nodes
 
@@ -53,11 +56,21 @@ def _ids(rows: sqlite3.Cursor) -> list[int]:
     return [number for (number,) in rows]
 
 
-def _entities(connection: sqlite3.Connection, nodes: Sequence[int]) -> tuple[EntitySketch, ...]:
+def _entities(connection: sqlite3.Connection, nodes: Sequence[int]) -> Iterator[EntitySketch]:
     rows = dict(connection.execute(_ENTITIES, (id_array(nodes),)).fetchall())
-    return tuple(entity_sketch_from_row(from_bytes(rows[number])) for number in nodes)
+    return (entity_sketch_from_row(from_bytes(rows[number])) for number in nodes)
 
 
-def _between(connection: sqlite3.Connection, nodes: Sequence[int]) -> tuple[RelationSketch, ...]:
-    rows = connection.execute(_BETWEEN, {"nodes": id_array(nodes)})
-    return tuple(sorted([relation_sketch_from_row(from_bytes(data)) for (data,) in rows]))
+def _between(connection: sqlite3.Connection, nodes: Sequence[int]) -> Iterator[RelationSketch]:
+    """By pair, which is in the order of keys, without a look into the rows."""
+    chosen = id_array(nodes)
+    keys: dict[int, str] = dict(connection.execute(_KEYS, (chosen,)).fetchall())
+    rows = connection.execute(_BETWEEN, (chosen,)).fetchall()
+    rows.sort(key=lambda row: keys[row[0]])
+    by_pair = chain.from_iterable(_by_end(ends, lines, keys) for _, ends, lines in rows)
+    return (relation_sketch_from_row(from_bytes(line)) for line in by_pair)
+
+
+def _by_end(ends: str, lines: bytes, keys: Mapping[int, str]) -> list[bytes]:
+    by_key = sorted(zip([keys[int(end)] for end in ends.split(",")], lines.split(b"\n"), strict=True))
+    return [line for _, line in by_key]

@@ -65,6 +65,11 @@ _PUT_EVIDENCE = "INSERT INTO evidence (subject, chunk) VALUES (?, ?)"
 _DELETE_EVIDENCE = "DELETE FROM evidence WHERE subject = ? AND chunk = ?"
 
 
+def move_version(connection: sqlite3.Connection) -> None:
+    """Part with all rows that were kept of the graph: to be called by whatever changes it."""
+    connection.execute("UPDATE graph_version SET value = random()")
+
+
 class _Told(NamedTuple):
     """The number of a chunk, and what it speaks of."""
 
@@ -82,6 +87,7 @@ class GraphWrites:
         relations: Sequence[Relation],
         evidence: Mapping[str, Collection[Subject]],
     ) -> None:
+        move_version(self._connection)
         told = {subject for subjects in evidence.values() for subject in subjects}
         edges = {r.pair: r for r in relations}
         nodes = self._nodes({e.key for e in entities} | {key for pair in edges for key in pair} | keys_of(told))
@@ -92,6 +98,7 @@ class GraphWrites:
         self._put_evidence(evidence, numbered(told, nodes, pairs))
 
     def delete(self, keys: Collection[str], pairs: Collection[Pair], chunk_ids: Collection[str]) -> None:
+        move_version(self._connection)
         nodes = node_ids(self._connection, {*keys, *(key for pair in pairs for key in pair)})
         gone = {nodes[key] for key in keys if key in nodes}
         edges = set(pair_ids(self._connection, pairs, nodes).values()) | self._related(gone)
@@ -102,6 +109,7 @@ class GraphWrites:
         self._forget(told | set(map(of_node, gone | ends)) | set(map(of_pair, edges)))
 
     def clear(self) -> None:
+        move_version(self._connection)
         for table in TABLES:
             self._connection.execute(f"DELETE FROM {table}")
 

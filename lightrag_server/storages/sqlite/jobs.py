@@ -77,13 +77,13 @@ INSERT INTO jobs (kind, workspace, subject, lock, due) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (kind, workspace, subject) WHERE state = 'todo' DO UPDATE SET due = min(due, excluded.due)
 RETURNING id
 """
-_OLDEST_DUE = f"""
+_DUE = f"""
 SELECT id FROM jobs INDEXED BY jobs_waiting
 WHERE state = 'todo' AND (due <= ? OR due > ?) AND {_IN_KINDS} AND NOT EXISTS (
     SELECT 1 FROM jobs AS held WHERE held.lock = jobs.lock AND held.lock IS NOT NULL AND held.state = 'doing'
 )
-ORDER BY id LIMIT 1
 """
+_OLDEST_DUE = f"{_DUE} ORDER BY id LIMIT 1"
 _TAKE = f"""
 UPDATE jobs SET state = 'doing', attempt = attempt + 1, owner = ?, fence = ? WHERE id = ?
 RETURNING {_COLUMNS}
@@ -124,6 +124,11 @@ class SQLiteJobQueue:
 
     async def claim(self, owner: str, kinds: Collection[str]) -> Job | None:
         return await self._database.write(lambda connection: self._claim(connection, owner, kinds))
+
+    async def has_due(self, kinds: Collection[str]) -> bool:
+        now = self._clock()
+        [(found,)] = await self._rows(f"SELECT EXISTS ({_DUE})", (now, now + LONGEST_DELAY_S, text_array(kinds)))
+        return bool(found)
 
     async def beat(self, owner: str, holding: Collection[int]) -> tuple[set[int], set[int]]:
         def show(connection: sqlite3.Connection) -> tuple[set[int], set[int]]:

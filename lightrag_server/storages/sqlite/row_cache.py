@@ -57,6 +57,12 @@ class RowCache:
         kept |= fresh
         return {key: kept[key] for key in keys if key in kept}
 
+    def forget(self) -> None:
+        """For who looks whether rows were changed by others than us, who move no version."""
+        with self._lock:
+            self._shelves.clear()
+            self.bytes = 0
+
     def _shelf(self, name: Hashable, size: Callable[[V], int]) -> _Shelf:
         with self._lock:
             shelf = self._shelves.setdefault(name, _Shelf(size))

@@ -30,9 +30,9 @@ from lightrag_server.storages.sqlite.dot_products import dot_products
 
 BLOCK = 4096
 MAX_MAPPED_FILES = 64
-DEVIATIONS = 6
-"""Rounding to eight bits puts each component of two unit vectors off by up to half a step, evenly spread; so many
-standard deviations of what that comes to in a product are never seen."""
+DEVIATIONS = 4
+"""Rounding to eight bits puts each component of two unit vectors off by up to half a step, evenly spread. What that
+comes to in the difference of two products stays below so many standard deviations but for once in ten thousand."""
 MOST_NEARLY_EQUAL = 300
 _HEADER_BYTES = 4096
 _SCALE_BYTES = 4
@@ -75,7 +75,8 @@ class Matrix:
     mapped: mmap.mmap | None
 
     def scores(self, query: Floats) -> tuple[Floats, float]:
-        """Approximate cosine similarities by slot, minus infinity for free slots; and how far off they may be."""
+        """Approximate cosine similarities by slot, minus infinity for free slots; and by how much what is less by them
+        may be more in truth."""
         result = np.empty(self.mark.slots, np.float32)
         codes, scales = quantised(query[None, :])
         coarsest = 0.0
@@ -86,7 +87,7 @@ class Matrix:
             part[row_scales == 0] = -np.inf
             coarsest = max(coarsest, float(row_scales.max()))
         result *= scales[0]
-        return result, DEVIATIONS * math.hypot(float(scales[0]), coarsest) / math.sqrt(12)
+        return result, DEVIATIONS * math.sqrt(2) * math.hypot(float(scales[0]), coarsest) / math.sqrt(12)
 
     def holds(self, changes: Changes) -> bool:
         """Whether the rows are those of these slots."""
@@ -204,14 +205,14 @@ def quantised(vectors: Floats) -> tuple[NDArray[np.int8], Floats]:
     return np.rint(vectors / scales[:, None]).astype(np.int8), scales
 
 
-def best(scores: Floats, wanted: int, off: float, least: float) -> Slots:
-    """Slots, unordered, of all that may be among the `wanted` largest scores of `least` or more when each may be `off`
-    its true value; of too many that are nearly equal, those that look best."""
+def best(scores: Floats, wanted: int, margin: float, least: float) -> Slots:
+    """Slots, unordered, of all that may be among the `wanted` largest scores of `least` or more when what is less by up
+    to `margin` may be more in truth; of too many that are nearly equal, those that look best."""
     if not len(scores) or not wanted:
         return np.empty(0, np.int64)
     bound = _nth_largest(scores[::16], wanted)  # of a sample: never above that of the whole, and cheap
-    slots = np.flatnonzero(scores >= max(bound - 2 * off, least - off))
-    slots = slots[scores[slots] >= _nth_largest(scores[slots], wanted) - 2 * off]
+    slots = np.flatnonzero(scores >= max(bound, least) - margin)
+    slots = slots[scores[slots] >= _nth_largest(scores[slots], wanted) - margin]
     slots = slots[np.isfinite(scores[slots])]
     if len(slots) > (most := 4 * wanted + MOST_NEARLY_EQUAL):
         slots = slots[np.argsort(-scores[slots], kind="stable")[:most]]

@@ -13,7 +13,7 @@ import functools
 import logging
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -27,6 +27,7 @@ from lightrag_server.errors import DimensionMismatch, StorageCorrupt
 from lightrag_server.ports.vectors import Vector, VectorHit, VectorItem
 from lightrag_server.storages.sqlite.arrays import check_ids, id_array, text_array
 from lightrag_server.storages.sqlite.database import Database
+from lightrag_server.storages.sqlite.row_cache import RowCache
 from lightrag_server.storages.sqlite.vector_cache import NOTHING, Changes, Mark, Matrix, best, cache_at
 
 VECTOR_SCHEMA = """
@@ -65,6 +66,9 @@ _ALIKE = (
 )
 """By what `vectors_by_id` keeps of ids: other ids may look alike there."""
 
+_AT = "SELECT place, id, ref, vector FROM vectors WHERE place IN (SELECT value FROM json_each(?)) AND id IS NOT NULL"
+OBJECT_BYTES = 100
+
 log = logging.getLogger(__name__)
 Row = tuple[str, str, bytes]
 
@@ -83,13 +87,15 @@ class _Space:
 class SQLiteVectorStore:
     """`cache_folder` is shared by the processes of one host; everything in it may be deleted at any time."""
 
-    def __init__(self, database: Database, namespace: str, cache_folder: Path) -> None:
+    def __init__(self, database: Database, namespace: str, cache_folder: Path, rows: RowCache) -> None:
         self._database = database
+        self._rows = rows
         self._namespace = namespace
         self._cache = cache_at(cache_folder / f"{md5_hex(namespace)}.int8")
 
     async def search(self, query: Vector, top_k: int, threshold: float = -1.0) -> list[VectorHit]:
-        find = functools.partial(self._find, query=np.asarray(query, np.float32), top_k=top_k, threshold=threshold)
+        asked, kept = np.asarray(query, np.float32), self._usable_rows()
+        find = functools.partial(self._find, query=asked, top_k=top_k, threshold=threshold, kept=kept)
         if not self._database.in_transaction:
             hits = await self._database.read(functools.partial(find, needs_current_cache=True))
             if hits is not None:
@@ -107,7 +113,12 @@ class SQLiteVectorStore:
         return await self._database.read(lambda connection: self._get(connection, ids))
 
     async def similarities(self, ids: Collection[str], queries: NDArray[np.float32]) -> dict[str, float]:
-        return await self._database.read(lambda connection: self._similarities(connection, ids, queries))
+        rows = self._usable_rows()
+        return await self._database.read(lambda connection: self._similarities(connection, ids, queries, rows))
+
+    def _usable_rows(self) -> RowCache | None:
+        """None inside a transaction: the version that it sees may never come to be."""
+        return None if self._database.in_transaction else self._rows
 
     async def missing(self, ids: Collection[str]) -> set[str]:
         return set(ids) - await self._database.read(lambda connection: self._slots_of(connection, ids).keys())
@@ -154,6 +165,7 @@ class SQLiteVectorStore:
         query: Vector,
         top_k: int,
         threshold: float,
+        kept: RowCache | None,
         needs_current_cache: bool = False,
     ) -> list[VectorHit] | None:
         """None when the cache should be brought up to date first."""
@@ -166,15 +178,25 @@ class SQLiteVectorStore:
                 return None
             if matrix.mark.epoch != space.mark.epoch or matrix.mark.change > space.mark.change:
                 matrix = Matrix(NOTHING, None)
-            scores, off = matrix.scores(query) if matrix.mark.slots else (np.empty(0, np.float32), 0.0)
+            scores, margin = matrix.scores(query) if matrix.mark.slots else (np.empty(0, np.float32), 0.0)
         since = matrix.mark.change
         changed = _changed_slots(connection, space, since)
         scores[changed[changed < len(scores)]] = -np.inf
-        slots = best(scores, top_k, off, threshold)
-        rows = _rows_at(connection, space, slots)
+        slots = best(scores, top_k, margin, threshold)
+        rows = self._rows_at(connection, space, slots.tolist(), kept)
         if len(changed):
             rows = [*rows, *_ranked_rows(_rows_since(connection, space, since), query, top_k)]
         return _hits(rows, query, top_k, threshold)
+
+    def _rows_at(
+        self, connection: sqlite3.Connection, space: _Space, slots: Sequence[int], kept: RowCache | None
+    ) -> list[Row]:
+        def read(wanted: Collection[int]) -> dict[int, Row]:
+            rows = connection.execute(_AT, (id_array(map(space.place, wanted)),)).fetchall()
+            return {place & 0xFFFFFFFF: (id, ref, vector) for place, id, ref, vector in rows}
+
+        found = read(slots) if kept is None else kept.read(self._named("by slot", space), slots, _size_of_row, read)
+        return list(found.values())
 
     def _catch_up(self, connection: sqlite3.Connection) -> None:
         """Write what the cache lacks: by number of changed rows, not by size. Without a cache searches are slow but
@@ -245,13 +267,29 @@ class SQLiteVectorStore:
         return {id: VectorItem(id, ref, vector) for (id, ref, _), vector in zip(rows, vectors, strict=True)}
 
     def _similarities(
-        self, connection: sqlite3.Connection, ids: Collection[str], queries: NDArray[np.float32]
+        self,
+        connection: sqlite3.Connection,
+        ids: Collection[str],
+        queries: NDArray[np.float32],
+        rows: RowCache | None,
     ) -> dict[str, float]:
-        rows = self._rows_of(connection, ids)
-        if not rows:
+        space = self._space(connection)
+        if space is None or not ids:
             return {}
-        nearest = (_matrix([vector for _, _, vector in rows]) @ queries.T).max(axis=1)
-        return dict(zip([id for id, _, _ in rows], nearest.clip(-1.0, 1.0).tolist(), strict=True))
+
+        def read(wanted: Collection[str]) -> dict[str, bytes]:
+            known = {id: vector for id, _, vector in self._rows_of(connection, wanted)}
+            return {id: known.get(id, b"") for id in wanted}
+
+        vectors = read(ids) if rows is None else rows.read(self._named("by id", space), ids, _size, read)
+        found = {id: vector for id, vector in vectors.items() if vector}
+        if not found:
+            return {}
+        nearest = (_matrix(list(found.values())) @ queries.T).max(axis=1)
+        return dict(zip(found, nearest.clip(-1.0, 1.0).tolist(), strict=True))
+
+    def _named(self, kind: str, space: _Space) -> Hashable:
+        return self._database.path, self._namespace, space.mark, kind
 
     def _rows_of(self, connection: sqlite3.Connection, ids: Collection[str]) -> list[Row]:
         space = self._space(connection)
@@ -378,12 +416,6 @@ def _changes_from(cursor: sqlite3.Cursor, space: _Space) -> Iterator[Changes]:
         yield Changes(slots, _matrix([vector or nothing for _, vector in batch]), is_free)
 
 
-def _rows_at(connection: sqlite3.Connection, space: _Space, slots: NDArray[np.int64]) -> list[Row]:
-    places = (slots + (space.number << 32)).tolist()
-    sql = "SELECT id, ref, vector FROM vectors WHERE place IN (SELECT value FROM json_each(?)) AND id IS NOT NULL"
-    return connection.execute(sql, (id_array(places),)).fetchall()
-
-
 def _rows_since(connection: sqlite3.Connection, space: _Space, since: int) -> Iterator[Row]:
     sql = "SELECT id, ref, vector FROM vectors WHERE space = ? AND change > ? AND id IS NOT NULL"
     return connection.execute(sql, (space.number, since))
@@ -395,6 +427,14 @@ def _ranked_rows(rows: Iterator[Row], query: Vector, top_k: int) -> list[Row]:
     while batch := list(islice(rows, _BATCH)):
         kept = [row for _, row in _scored([*kept, *batch], query)[:top_k]]
     return kept
+
+
+def _size(vector: bytes) -> int:
+    return OBJECT_BYTES + len(vector)
+
+
+def _size_of_row(row: Row) -> int:
+    return 4 * OBJECT_BYTES + len(row[2])
 
 
 def _hits(rows: Sequence[Row], query: Vector, top_k: int, threshold: float) -> list[VectorHit]:
