@@ -33,6 +33,8 @@ WAL_BYTES_BEFORE_CHECKPOINT = 128_000_000
 """Some commits of a large graph: pages of indexes and of entities that each of them touches are copied back once. The
 log takes a fraction of a second to read after a crash; reads beside it take a tenth longer than beside half of it."""
 WAL_RETRY_S = 0.02
+PATIENCE_S = 0.002
+"""How long reads wait for those under way: what takes longer is nothing that a question waits for."""
 MAPPED_BYTES = 1 << 30
 """Pages are read from the system's cache instead of being copied: graph reads take half the time. Costs no memory of
 its own."""
@@ -94,6 +96,7 @@ class Database:
         self._write_lock = asyncio.Lock()
         self._waiting: list[_Entry[Any]] = []
         self._reading: list[tuple[_Entry[Any], asyncio.Future[None]]] = []
+        self._trips = 0
         self._statement_lock = asyncio.Lock()
         self._joined: ContextVar[bool] = ContextVar(f"joined-{id(self)}", default=False)
         self._running: set[asyncio.Future[Any]] = set()
@@ -111,7 +114,7 @@ class Database:
         entry: _Entry[T] = _Entry(work)
         loop = asyncio.get_running_loop()
         if not self._reading:
-            loop.call_soon(self._begin_reads, loop)
+            self._begins = loop.call_later(PATIENCE_S if self._trips else 0.0, self._begin_reads, loop)
         answered = loop.create_future()
         self._reading.append((entry, answered))
         await answered
@@ -191,13 +194,19 @@ class Database:
             return work(self._writing())
 
     def _begin_reads(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Reads asked for in one turn of the event loop share one trip to a thread: the trips cost more than most."""
+        """Reads asked for in one turn of the event loop, or while others are read, share one trip to a thread: threads
+        that read side by side mostly wait for one another."""
         batch, self._reading = self._reading, []
         running = loop.create_future()
         self._running.add(running)
+        self._trips += 1
 
         def end() -> None:
             self._running.discard(running)
+            self._trips -= 1
+            if self._reading:
+                self._begins.cancel()
+                self._begin_reads(loop)
             for answered in (running, *(answered for _, answered in batch)):
                 if not answered.done():
                     answered.set_result(None)
