@@ -7,7 +7,7 @@ similar chunks speak of; then the same for the entities at which the mass has ga
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from lightrag_server.core import ids
@@ -70,10 +70,15 @@ class Walk:
         return ranked(self._spread(seeds).chunks)
 
     async def _around(self, keys: Collection[str], limit: int) -> Around:
-        alike = await self._alike.of(keys)
-        wanted = {name for key in keys for name in (*_with_spans(key), *alike.get(key, ()))} - self._reached
+        own = {name for key in keys for name in _with_spans(key)}
+        alike, chunks = await asyncio.gather(self._alike.of(keys), self._chunks_of(own, limit))
+        chunks |= await self._chunks_of({name for of_key in alike.values() for name in of_key}, limit)
+        return Around(chunks, alike)
+
+    async def _chunks_of(self, names: Set[str], limit: int) -> dict[str, list[str]]:
+        wanted = names - self._reached
         self._reached |= wanted
-        return Around(await self._graph.chunks_of(wanted, limit), alike)
+        return await self._graph.chunks_of(wanted, limit)
 
     async def _add(self, chunk_ids: Collection[str], keys: Collection[str], around: Around) -> None:
         fresh = [i for i in dict.fromkeys(chunk_ids) if i not in self._known]
