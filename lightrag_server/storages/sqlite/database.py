@@ -33,6 +33,10 @@ WAL_BYTES_BEFORE_CHECKPOINT = 128_000_000
 """Some commits of a large graph: pages of indexes and of entities that each of them touches are copied back once. The
 log takes a fraction of a second to read after a crash; reads beside it take a tenth longer than beside half of it."""
 WAL_RETRY_S = 0.02
+MANY_CHANGES = 10_000
+REST_S = 3.0
+"""When nothing was written for so long after many changes, the log is copied back: reading beside a long one takes up
+to twice the time, and questions come when documents are indexed."""
 PATIENCE_S = 0.002
 """How long reads wait for those under way: what takes longer is nothing that a question waits for."""
 MAPPED_BYTES = 1 << 30
@@ -97,6 +101,8 @@ class Database:
         self._waiting: list[_Entry[Any]] = []
         self._reading: list[tuple[_Entry[Any], asyncio.Future[None]]] = []
         self._trips = 0
+        self._copied_back = 0
+        self._resting: asyncio.TimerHandle | None = None
         self._statement_lock = asyncio.Lock()
         self._joined: ContextVar[bool] = ContextVar(f"joined-{id(self)}", default=False)
         self._running: set[asyncio.Future[Any]] = set()
@@ -135,6 +141,7 @@ class Database:
                 if not entry.is_done:
                     batch, self._waiting = self._waiting, []
                     await self._in_thread(lambda: self._run_batch(batch))
+                    self._copy_back_later()
         except asyncio.CancelledError:
             if entry in self._waiting:
                 self._waiting.remove(entry)
@@ -150,6 +157,7 @@ class Database:
             try:
                 yield
                 await self._in_thread(lambda: self._execute("COMMIT"))
+                self._copy_back_later()
             except BaseException:
                 await self._in_thread(self._roll_back)
                 raise
@@ -166,11 +174,50 @@ class Database:
         """A connection that is closed while a thread reads on it takes the process down: wait for all of them."""
         async with self._write_lock:
             self._is_closed = True
+            if self._resting:
+                self._resting.cancel()
             while self._running:
                 await asyncio.wait(list(self._running))
             await self._in_thread(self._close_all)
 
+    def _copy_back_later(self) -> None:
+        """Once writing rests, when there was much of it; to be called while nobody writes."""
+        changes = self._writer.total_changes if self._writer else 0
+        if changes - self._copied_back < MANY_CHANGES:
+            return
+        if self._resting:
+            self._resting.cancel()
+        loop = asyncio.get_running_loop()
+
+        def begin() -> None:
+            self._copied_back = changes
+            copying = loop.run_in_executor(self._threads, self._copy_back)
+            self._running.add(copying)
+            copying.add_done_callback(self._running.discard)
+
+        self._resting = loop.call_later(REST_S, begin)
+
     # -- in threads
+
+    def _copy_back(self) -> None:
+        """Holds up neither readers nor writers. What is left to do is done with the next checkpoint."""
+        try:
+            with translated(self.path), self._borrowed() as connection:
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except StorageError as error:
+            log.info("the log of %s is copied back later: %s", self.path.name, error)
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[sqlite3.Connection]:
+        """A connection that nobody uses."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._connect()
+        try:
+            yield connection
+        finally:
+            self._idle.append(connection)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Wait for the thread even when cancelled: a connection must not be used again while it still runs."""
@@ -234,17 +281,13 @@ class Database:
         with translated(self.path):
             if not self._all and not self.path.exists():
                 return self._run_on_nothing(work)
-            try:
-                connection = self._idle.pop()
-            except IndexError:
-                connection = self._connect()
-            try:
-                connection.execute("BEGIN")
-                return work(connection)
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                self._idle.append(connection)
+            with self._borrowed() as connection:
+                try:
+                    connection.execute("BEGIN")
+                    return work(connection)
+                finally:
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
 
     def _run_on_nothing(self, work: Statement[T]) -> T:
         """Who only looks makes no file: any name may be asked for."""
