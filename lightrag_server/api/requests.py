@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -40,6 +41,7 @@ _QUESTIONS = frozenset(
 )
 """What is traced."""
 NO_ROUTE = "none"
+STOPPING = "The server is stopping. Please try again."
 _ID_HEADER = REQUEST_ID_HEADER.lower().encode()
 
 
@@ -67,10 +69,15 @@ class RequestContext:
         with logs.bind(request=identifier), _trace(telemetry, scope, path):
             try:
                 await self._app(scope, receive, reply.send)
+            except asyncio.CancelledError:
+                # the stop of the server cuts off what takes too long; nobody else cancels a request from outside
+                logger.warning("the stop of the server cut a request off")
+                if not reply.status:
+                    await reply.fail(503, STOPPING)
             except Exception:
                 telemetry.meter.count(ERRORS, 1.0, "http", "internal_error")
                 logger.exception("request failed error_id=%s", identifier)
-                await reply.fail()
+                await reply.fail(500, internal_detail(identifier))
             finally:
                 seconds = time.perf_counter() - begin
                 _count(telemetry, scope, reply.status, seconds)
@@ -92,13 +99,13 @@ class _Reply:
             message["headers"] = [*message.get("headers", ()), (_ID_HEADER, self._identifier.encode())]
         await self._send(message)
 
-    async def fail(self) -> None:
-        """Answer 500 with the id alone; once a response has begun, only breaking it off is left."""
+    async def fail(self, status: int, detail: str) -> None:
+        """Answer with an error; once a response has begun, only breaking it off is left."""
         if self.status:
             raise ConnectionAbortedError("the response had already begun")
-        body = json.dumps(body_for(self._path, 500, internal_detail(self._identifier))).encode()
+        body = json.dumps(body_for(self._path, status, detail)).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        await self.send({"type": "http.response.start", "status": 500, "headers": headers})
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
 
 

@@ -292,6 +292,7 @@ def test_the_sdk_is_loaded_by_the_first_call_only() -> None:
 
 async def test_a_server_stops_cleanly_with_a_call_under_way(vendor: Vendor, tmp_path: Path) -> None:
     vendor.reset()
+
     async def ask(client: Client) -> None:
         with suppress(MCPError):  # what the stop cuts off is an error
             await client.call_tool("query", QUESTION)

@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -155,6 +156,30 @@ def test_a_running_answer_is_finished_before_the_server_stops(tmp_path: Path) ->
         assert rest
         assert all(set(row) == {"response"} for row in rest)
         assert server.process.wait(15) == 0
+    assert "Traceback" not in server.text
+
+
+@pytest.mark.parametrize("path", ["/query", "/query/stream"])
+def test_what_outlasts_a_stop_is_cut_off_with_a_word(tmp_path: Path, path: str) -> None:
+    """Also where the answer has begun, without a trace in the log: a stop is no failure."""
+    patience = {"LLM_TIMEOUT": "60", "STOP_TIMEOUT": "1"}
+    with (
+        in_thread() as vendor,
+        running(tmp_path, **settings_of(vendor) | patience) as server,
+        server.client() as client,
+        ThreadPoolExecutor(1) as asking,
+    ):
+        index(client)
+        vendor.control(latency_s=30)
+        asked = asking.submit(client.post, path, json=QUESTION)
+        wait_until(lambda: vendor.stats()["stream"] == 1)
+        assert server.stop() == 0
+        if path == "/query":
+            reply = asked.result()
+            assert (reply.status_code, reply.json()["detail"]) == (503, "The server is stopping. Please try again.")
+        else:
+            assert isinstance(asked.exception(), httpx.RemoteProtocolError)
+    assert "cut a request off" in server.text
     assert "Traceback" not in server.text
 
 
