@@ -305,6 +305,8 @@ class Database:
                 try:
                     for entry in batch:
                         self._run_entry(connection, entry)
+                        if entry.error is not None and not connection.in_transaction:
+                            raise entry.error  # a full disk has undone what the others wrote, too
                     connection.execute("COMMIT")
                 except BaseException:
                     if connection.in_transaction:
