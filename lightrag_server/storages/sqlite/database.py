@@ -100,6 +100,7 @@ class Database:
         self._write_lock = asyncio.Lock()
         self._waiting: list[_Entry[Any]] = []
         self._reading: list[tuple[_Entry[Any], asyncio.Future[None]]] = []
+        self._begins: asyncio.Handle | None = None
         self._trips = 0
         self._copied_back = 0
         self._resting: asyncio.TimerHandle | None = None
@@ -251,7 +252,7 @@ class Database:
         def end() -> None:
             self._running.discard(running)
             self._trips -= 1
-            if self._reading:
+            if self._reading and self._begins:
                 self._begins.cancel()
                 self._begin_reads(loop)
             for answered in (running, *(answered for _, answered in batch)):

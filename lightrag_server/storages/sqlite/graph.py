@@ -117,17 +117,15 @@ class SQLiteGraphStore:
         size: Callable[[V], int],
         read: Callable[[sqlite3.Connection, Collection[K]], dict[K, V]],
     ) -> dict[K, V]:
-        """What `read` finds of the keys; rows of the present version are read once. Inside a transaction, whose version
-        may never come to be, nothing is kept."""
+        """What `read` finds of the keys; rows of the present version are read once."""
         if not keys:
             return {}
-        if self._database.in_transaction:
-            return await self._database.read(lambda connection: read(connection, keys))
+        rows = self._rows.outside(self._database.in_transaction)
 
         def kept(connection: sqlite3.Connection) -> dict[K, V]:
             version = connection.execute(_VERSION).fetchone()[0]
             name = (self._database.path, version, kind)
-            return self._rows.read(name, keys, size, lambda wanted: read(connection, wanted))
+            return rows.read(name, keys, size, lambda wanted: read(connection, wanted))
 
         return await self._database.read(kept)
 

@@ -57,6 +57,10 @@ class RowCache:
         kept |= fresh
         return {key: kept[key] for key in keys if key in kept}
 
+    def outside(self, in_transaction: bool) -> RowCache:
+        """Itself, or one that keeps nothing for a transaction, whose version may never come to be."""
+        return RowCache(0) if in_transaction else self
+
     def forget(self) -> None:
         """For who looks whether rows were changed by others than us, who move no version."""
         with self._lock:

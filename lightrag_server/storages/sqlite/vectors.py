@@ -94,8 +94,8 @@ class SQLiteVectorStore:
         self._cache = cache_at(cache_folder / f"{md5_hex(namespace)}.int8")
 
     async def search(self, query: Vector, top_k: int, threshold: float = -1.0) -> list[VectorHit]:
-        asked, kept = np.asarray(query, np.float32), self._usable_rows()
-        find = functools.partial(self._find, query=asked, top_k=top_k, threshold=threshold, kept=kept)
+        asked, rows = np.asarray(query, np.float32), self._rows.outside(self._database.in_transaction)
+        find = functools.partial(self._find, query=asked, top_k=top_k, threshold=threshold, kept=rows)
         if not self._database.in_transaction:
             hits = await self._database.read(functools.partial(find, needs_current_cache=True))
             if hits is not None:
@@ -113,12 +113,8 @@ class SQLiteVectorStore:
         return await self._database.read(lambda connection: self._get(connection, ids))
 
     async def similarities(self, ids: Collection[str], queries: NDArray[np.float32]) -> dict[str, float]:
-        rows = self._usable_rows()
+        rows = self._rows.outside(self._database.in_transaction)
         return await self._database.read(lambda connection: self._similarities(connection, ids, queries, rows))
-
-    def _usable_rows(self) -> RowCache | None:
-        """None inside a transaction: the version that it sees may never come to be."""
-        return None if self._database.in_transaction else self._rows
 
     async def missing(self, ids: Collection[str]) -> set[str]:
         return set(ids) - await self._database.read(lambda connection: self._slots_of(connection, ids).keys())
@@ -165,7 +161,7 @@ class SQLiteVectorStore:
         query: Vector,
         top_k: int,
         threshold: float,
-        kept: RowCache | None,
+        kept: RowCache,
         needs_current_cache: bool = False,
     ) -> list[VectorHit] | None:
         """None when the cache should be brought up to date first."""
@@ -189,14 +185,13 @@ class SQLiteVectorStore:
         return _hits(rows, query, top_k, threshold)
 
     def _rows_at(
-        self, connection: sqlite3.Connection, space: _Space, slots: Sequence[int], kept: RowCache | None
+        self, connection: sqlite3.Connection, space: _Space, slots: Sequence[int], kept: RowCache
     ) -> list[Row]:
         def read(wanted: Collection[int]) -> dict[int, Row]:
             rows = connection.execute(_AT, (id_array(map(space.place, wanted)),)).fetchall()
             return {place & 0xFFFFFFFF: (id, ref, vector) for place, id, ref, vector in rows}
 
-        found = read(slots) if kept is None else kept.read(self._named("by slot", space), slots, _size_of_row, read)
-        return list(found.values())
+        return list(kept.read(self._named("by slot", space), slots, _size_of_row, read).values())
 
     def _catch_up(self, connection: sqlite3.Connection) -> None:
         """Write what the cache lacks: by number of changed rows, not by size. Without a cache searches are slow but
@@ -262,7 +257,8 @@ class SQLiteVectorStore:
         return {id: place & 0xFFFFFFFF for id, place in _with_ids(connection, space, ids, "place")}
 
     def _get(self, connection: sqlite3.Connection, ids: Collection[str]) -> dict[str, VectorItem]:
-        rows = self._rows_of(connection, ids)
+        space = self._space(connection)
+        rows = _with_ids(connection, space, ids, "ref, vector") if space is not None and ids else []
         vectors = _matrix([vector for _, _, vector in rows]) if rows else ()
         return {id: VectorItem(id, ref, vector) for (id, ref, _), vector in zip(rows, vectors, strict=True)}
 
@@ -271,17 +267,17 @@ class SQLiteVectorStore:
         connection: sqlite3.Connection,
         ids: Collection[str],
         queries: NDArray[np.float32],
-        rows: RowCache | None,
+        kept: RowCache,
     ) -> dict[str, float]:
         space = self._space(connection)
         if space is None or not ids:
             return {}
 
         def read(wanted: Collection[str]) -> dict[str, bytes]:
-            known = {id: vector for id, _, vector in self._rows_of(connection, wanted)}
+            known: dict[str, bytes] = dict(_with_ids(connection, space, wanted, "vector"))
             return {id: known.get(id, b"") for id in wanted}
 
-        vectors = read(ids) if rows is None else rows.read(self._named("by id", space), ids, _size, read)
+        vectors = kept.read(self._named("by id", space), ids, _size, read)
         found = {id: vector for id, vector in vectors.items() if vector}
         if not found:
             return {}
@@ -290,12 +286,6 @@ class SQLiteVectorStore:
 
     def _named(self, kind: str, space: _Space) -> Hashable:
         return self._database.path, self._namespace, space.mark, kind
-
-    def _rows_of(self, connection: sqlite3.Connection, ids: Collection[str]) -> list[Row]:
-        space = self._space(connection)
-        if space is None or not ids:
-            return []
-        return _with_ids(connection, space, ids, "ref, vector")
 
     def _next(self, connection: sqlite3.Connection, above: int) -> tuple[list[VectorItem], int]:
         """A batch behind this place, and the last one's place."""
